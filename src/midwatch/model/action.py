@@ -1,0 +1,67 @@
+"""What the policy wants done: the closed union that `engine/perform.py` carries out.
+
+The outcome of each is again an event. Must not know how anything is done.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+
+class _Action(msgspec.Struct, frozen=True, tag_field="a", omit_defaults=True):
+    pass
+
+
+class Spawn(_Action, frozen=True, tag="spawn"):
+    """Start run `run`. Outcome: `Spawned` or `SpawnFailed`."""
+
+    run: str
+
+
+class Signal(_Action, frozen=True, tag="signal"):
+    """Send `signum` to every process of the run's group (the first rung of the stop ladder). No outcome."""
+
+    run: str
+    signum: int
+
+
+class Kill(_Action, frozen=True, tag="kill"):
+    """End everything of the run's tree and verify it. `polite` > 0: TERM first and wait so many seconds.
+
+    Outcome: `TreeGone`. Takes at most `polite + verify` seconds.
+    """
+
+    run: str
+    polite: float = 0.0
+    verify: float = 5.0
+
+
+class Watch(_Action, frozen=True, tag="watch"):
+    """Probe the run from now on: "ready" probes until ready, then "health"; None stops probing. Outcome: `Probed`."""
+
+    run: str
+    kind: Literal["ready", "health"] | None
+
+
+class Precheck(_Action, frozen=True, tag="precheck"):
+    """Look at the precondition of a held service. Outcome: `Prechecked`."""
+
+
+class Settle(_Action, frozen=True, tag="settle"):
+    """A job is finished. `ok` False: it failed or a newer intent replaced it."""
+
+    job: str
+    ok: bool
+    message: str
+
+
+class Note(_Action, frozen=True, tag="note"):
+    """One line for the journal: `event` is a noun.verb of the closed set in policy/events.py."""
+
+    event: str
+    fields: dict[str, Any] = {}
+
+
+Action = Spawn | Signal | Kill | Watch | Precheck | Settle | Note

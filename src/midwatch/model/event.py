@@ -1,0 +1,126 @@
+"""What can happen to one service: the closed union that `policy.step` consumes.
+
+Every value is small, serialisable and free of secrets, because the journal keeps it and `replay` feeds it
+back. Must not know who produced it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from midwatch.model.exit import ExitFacts
+from midwatch.model.service import Rules
+
+Verb = Literal["start", "stop", "restart", "reset"]
+
+
+class _Event(msgspec.Struct, frozen=True, tag_field="e", omit_defaults=True):
+    pass
+
+
+class Ask(_Event, frozen=True, tag="ask"):
+    """A person or the outer manager wants something. `job` is settled exactly once.
+
+    `signalled`: the terminal has already delivered the stop signal to the run (Ctrl-C), do not repeat it.
+    `now`: a stop that skips the rest of the grace.
+    """
+
+    verb: Verb
+    job: str
+    by: str
+    signalled: bool = False
+    now: bool = False
+
+
+class Permit(_Event, frozen=True, tag="permit"):
+    """The fleet says: everything this service needs is there, it may start."""
+
+
+class Spawned(_Event, frozen=True, tag="spawned"):
+    """The run exists (its gate was opened)."""
+
+    run: str
+    pid: int
+
+
+class SpawnFailed(_Event, frozen=True, tag="spawn_failed"):
+    """The run never started. `lasting`: time alone cannot cure it (ENOENT, EACCES, ENOEXEC, a bad cwd or user)."""
+
+    run: str
+    error: str  # errno name, e.g. "ENOENT"
+    phase: Literal["lookup", "prepare", "fork", "place", "exec"]
+    message: str
+    lasting: bool
+    fingerprint: str = ""  # of the precondition, to compare with later `Prechecked`
+
+
+class Probed(_Event, frozen=True, tag="probed"):
+    """One probe of the current run ended. `owner_ok` False: somebody else answered."""
+
+    run: str
+    kind: Literal["ready", "health"]
+    ok: bool
+    detail: str = ""
+
+
+class Exited(_Event, frozen=True, tag="exited"):
+    """The main process of the run is gone."""
+
+    run: str
+    facts: ExitFacts
+    fingerprint: str = ""  # of the precondition at that moment; used when the cause is `permanent`
+
+
+class TreeGone(_Event, frozen=True, tag="tree_gone"):
+    """A `Kill` action has ended. `left` processes could not be ended (0 is the truth "nothing is left").
+
+    `verified_by`: "cgroup", "tree", "marker", or "not provable".
+    """
+
+    run: str
+    verified_by: Literal["cgroup", "tree", "marker", "not provable"]
+    ended: int = 0
+    left: int = 0
+
+
+class Prechecked(_Event, frozen=True, tag="prechecked"):
+    """The precondition of a held service was looked at again."""
+
+    fingerprint: str
+    problem: str | None = None
+
+
+class NewRules(_Event, frozen=True, tag="rules"):
+    """Reload: other rules. `respawn`: the spawn facts changed too, so a living run has to be replaced."""
+
+    rules: Rules
+    respawn: bool
+    job: str = ""
+
+
+class Resumed(_Event, frozen=True, tag="resumed"):
+    """The engine was restarted. `alive`: the keeper still holds the current run; False: it never started or is gone
+    without an exit we could read (then `Exited` with status None follows)."""
+
+    alive: bool
+
+
+class Tick(_Event, frozen=True, tag="tick"):
+    """`wake_at` has come."""
+
+
+Event = (
+    Ask
+    | Permit
+    | Spawned
+    | SpawnFailed
+    | Probed
+    | Exited
+    | TreeGone
+    | Prechecked
+    | NewRules
+    | Resumed
+    | Tick
+)
