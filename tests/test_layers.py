@@ -1,0 +1,130 @@
+"""Who may import whom: the layers (import-linter, contracts in pyproject.toml), and who may import what at all.
+
+The first half runs import-linter over the package; the second reads the sources, because "no clock in the
+policy" and "heavy modules only inside functions" are about the standard library and where an import stands.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parents[1] / "src" / "midwatch"
+MODULES = sorted(SRC.rglob("*.py"))
+
+# Time, chance, the system and the outside world: a decision that used one could not be replayed.
+IMPURE = {
+    *(
+        "time",
+        "datetime",
+        "os",
+        "random",
+        "secrets",
+        "uuid",
+        "logging",
+        "asyncio",
+        "threading",
+        "multiprocessing",
+    ),
+    *("subprocess", "socket", "select", "selectors", "signal", "pathlib", "tempfile", "io", "sqlite3", "sys"),
+}
+# Each costs the supervising processes megabytes for nothing (ssl alone: 4.4).
+NEVER_IN_ENGINE = {"dataclasses", "inspect", "ssl", "logging", "typer", "rich", "psutil", "unittest", "pydoc"}
+# Needed now and then: imported by the function that needs it.
+ONLY_IN_FUNCTIONS = {
+    "gzip",
+    "http",
+    "urllib",
+    "tomllib",
+    "sqlite3",
+    "difflib",
+    "shutil",
+    "tempfile",
+    "argparse",
+}
+KEEPER_NEVER = {"asyncio", "msgspec", "pathlib", "typing", "re", "concurrent", "enum"} | ONLY_IN_FUNCTIONS
+
+
+def test_layers_hold() -> None:
+    """Every import of ours goes down the house, never up and never sideways."""
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
+    done = subprocess.run(command, cwd=SRC.parents[1], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("folder", ["model", "policy"])
+def test_decisions_know_no_clock_and_no_system(folder: str) -> None:
+    """model/ and policy/ import nothing that tells the time, rolls dice or reaches the machine."""
+    found = [f"{where}: {name}" for where, name, _ in _imports(folder) if name in IMPURE]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("folder", ["model", "policy", "machine", "record", "keeper", "engine"])
+def test_the_supervising_side_stays_lean(folder: str) -> None:
+    """The engine's side never imports what costs megabytes, and loads rare modules when it needs them."""
+    found = [f"{where}: {name}, never here" for where, name, _ in _imports(folder) if name in NEVER_IN_ENGINE]
+    found += [
+        f"{where}: {name} belongs inside the function that needs it"
+        for where, name, top in _imports(folder)
+        if top and name in ONLY_IN_FUNCTIONS
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_the_keeper_is_standard_library_only() -> None:
+    """The process that must never die imports the small half of the standard library and its own modules."""
+    allowed = sys.stdlib_module_names | {"midwatch.keeper"}
+    found = [
+        f"{where}: {name}"
+        for where, name, _ in _imports("keeper")
+        if name not in allowed or name in KEEPER_NEVER | NEVER_IN_ENGINE
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_importing_the_package_costs_nothing() -> None:
+    """`import midwatch`, which the keeper does, loads no other module of ours and no library."""
+    code = (
+        "import sys; before = set(sys.modules); sys.path.insert(0, sys.argv[1]); import midwatch; "
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    command = [sys.executable, "-I", "-S", "-c", code, str(SRC.parent)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["midwatch"]
+
+
+def _imports(folder: str) -> Iterator[tuple[str, str, bool]]:
+    """(where, module, at the top level?) of each import: `midwatch.<folder>`, or a first name."""
+    for path in sorted((SRC / folder).rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+        inside = {id(n) for f in ast.walk(tree) if isinstance(f, _FUNCTION) for n in ast.walk(f)}
+        for node in ast.walk(tree):
+            if _for_types_only(node):
+                inside |= {id(n) for n in ast.walk(node)}
+        for node in ast.walk(tree):
+            for name in _named(node):
+                parts = name.split(".")
+                short = ".".join(parts[:2]) if parts[0] == "midwatch" else parts[0]
+                yield f"{path.relative_to(SRC)}:{node.lineno}", short, id(node) not in inside  # type: ignore[attr-defined]
+
+
+_FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def _for_types_only(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def _named(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and node.module and node.module != "__future__":
+        if node.module == "midwatch":
+            return [f"midwatch.{alias.name}" for alias in node.names]
+        return [node.module]
+    return []
