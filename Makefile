@@ -29,7 +29,7 @@ cover: setup     ## branch coverage; model and policy must be complete
 	$(PY) -m coverage report --include='src/midwatch/model/*,src/midwatch/policy/*' --fail-under=100
 
 bench: setup     ## speed and size beside the peers, in one run on this machine
-	$(PY) bench/run.py $(ARGS)
+	$(PY) -m bench $(ARGS)
 
 lint: setup      ## ruff
 	$(PY) -m ruff check .

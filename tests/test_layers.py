@@ -1,4 +1,4 @@
-"""Who may import whom: the layers (import-linter, contracts in pyproject.toml), and who may import what at all.
+"""Who may import whom: the layers (import-linter, contracts in pyproject.toml), and what each may import.
 
 The first half runs import-linter over the package; the second reads the sources, because "no clock in the
 policy" and "heavy modules only inside functions" are about the standard library and where an import stands.
