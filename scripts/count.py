@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 
 def main(files: list[str]) -> int:
     total = failed = skipped = 0
     for name in files:
         try:
-            suites = ElementTree.parse(name).iter("testsuite")
-        except (OSError, ElementTree.ParseError):
+            suites = ET.parse(name).iter("testsuite")
+        except (OSError, ET.ParseError):
             continue
         for suite in suites:
             total += int(suite.get("tests", 0))

@@ -1,4 +1,4 @@
-"""Names every process that carries a mark in its environment or belongs to a user, and ends it. Exit 1 if any.
+"""Names each process that carries a mark in its environment or belongs to a user, and ends it; exit 1 if any.
 
     leftovers.py --mark NAME=VALUE | --uid N  [--wait SECONDS]
 
