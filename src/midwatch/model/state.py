@@ -28,6 +28,18 @@ Phase = Literal[
 ]
 
 
+class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What follows once the tree of the last run is gone: the phase to enter, after how long, and why.
+
+    "starting" means: spawn at once; "pending": ask the fleet first. `message` is for the job and the journal.
+    """
+
+    phase: Phase
+    delay: float = 0.0
+    reason: str = ""
+    message: str = ""
+
+
 class ServiceState(msgspec.Struct, frozen=True, omit_defaults=True):
     """One service between two events.
 
@@ -58,6 +70,10 @@ class ServiceState(msgspec.Struct, frozen=True, omit_defaults=True):
     episodes: dict[str, int] = {}  # budget name -> consecutive times over it (0 or absent: no episode)
     restarts: dict[str, int] = {}  # cause -> how often, for ps
     last_cause: str | None = None
+    plan: Plan | None = None  # what follows when the tree is gone; None: `want` and `respawn` decide
+    hurry: bool = False  # no grace any more in the running stop
+    gone: str | None = None  # the tree was verified gone this way, but the main process's exit is not recorded yet
+    stopping_since: float | None = None  # awake time of stop.begin
     fingerprint: str = ""  # of the precondition that failed, while held
     decision: str = ""  # the last decision, in words with its arithmetic
 

@@ -1,0 +1,86 @@
+"""The closed set of journal events: every name, its fields and its meaning in one line.
+
+docs/reference is generated from this table and a test holds every `Note` of the policy against it. A reader must
+ignore fields it does not know. Every event about a run carries `run_id`. Must not emit anything.
+Tests: tests/policy/test_events.py.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class EventKind(msgspec.Struct, frozen=True):
+    """One event name: who writes it, the fields it may carry, and what it says."""
+
+    name: str
+    source: Literal["policy", "engine"]
+    fields: tuple[str, ...]
+    meaning: str
+
+
+_EXIT = ("pid code signal status cause confidence because against do duration_ms crash_count reported_signal "
+         "max_rss_bytes cpu_seconds decision")  # fmt: skip
+
+_POLICY = (
+    ("service.asked", "verb by job now", "somebody asked for something; the newest intent wins"),
+    ("service.rules", "respawn job", "reload: other rules are in force"),
+    ("service.resumed", "phase alive run_id", "a new engine took the service over as it was"),
+    ("service.held", "reason recheck_ms decision", "trying again cannot help until something changes"),
+    ("service.recheck", "changed problem decision", "the precondition of a held service looks different now"),
+    ("service.done", "cause decision", "it ended as it was meant to and is not started again"),
+    ("run.spawning", "run_id", "the intent to start a run, written before anything exists"),
+    ("run.spawned", "run_id pid", "the run exists"),
+    ("run.ready", "run_id ready_ms", "the ready probe was answered by the run itself"),
+    ("run.exited", "run_id " + _EXIT, "the main process is gone; why, how sure, and what is done next"),
+    ("run.spawn_failed", "run_id errno phase error lasting cause crash_count decision", "the run never started"),
+    ("run.leftovers", "run_id count left ended verified_by", "processes of the tree outlived the main process"),
+    ("run.tree_gone", "run_id verified_by ended", "nothing of the run's tree is left"),
+    ("backoff", "ms reason crash_count decision", "the next try comes after this delay (0: at once)"),
+    ("probe.failed", "run_id kind count of detail", "one probe failed, not yet often enough to act"),
+    ("probe.ok", "run_id kind", "the probe is answered again after failures that led to nothing"),
+    ("health.warn", "reason budget count window_ms decision", "a window budget is overspent; once an episode"),
+    ("health.failed", "run_id reason count detail decision", "so many probes in a row failed, or not ready in time"),
+    ("health.recovered", "run_id budget", "the episode is over: healthy again, or a run lived long enough"),
+    ("budget.exhausted", "budget count limit decision", "a budget is spent; once an episode"),
+    ("supervision.gave_up", "crash_count limit cause decision", "the hard ceiling was reached; only a person starts it again"),
+    ("stop.begin", "run_id reason by signal grace_ms", "a stop has begun"),
+    ("stop.signal", "run_id signal", "the stop signal goes to the whole group"),
+    ("stop.kill", "run_id reason", "the rest of the tree is killed"),
+    ("stop.done", "run_id verified_by ended duration_ms reason", "nothing is left, and how that was proven"),
+)  # fmt: skip
+
+_ENGINE = (
+    ("daemon.started", "pid keeper_pid version home rungs", "the daemon took its lock and its socket"),
+    ("daemon.stopped", "reason code", "the daemon ends; every service was stopped or left as asked"),
+    ("engine.restarted", "pid restarts", "the engine died and was started again; no service noticed"),
+    ("run.adopted", "run_id pid", "a run that outlived keeper and engine was found and taken over"),
+    ("output.dropped", "run_id stream bytes since reason", "output was thrown away; once an episode"),
+    ("output.rotated", "run_id stream closed bytes", "an output file is full, the next one is open"),
+    ("disk.low", "path free_bytes reserve_bytes", "too little space: output is thrown away until there is more"),
+    ("disk.ok", "path free_bytes", "space is back: output is kept again"),
+    ("journal.opened", "version snapshot", "first line of each journal file: every service as it stood"),
+    ("journal.gap", "lines bytes since", "so many journal lines could not be written"),
+    ("config.applied", "project source added removed restarted changed", "a config file is in force"),
+    ("config.refused", "project source problems", "a config file has errors; nothing was changed"),
+    ("job.done", "job ok message", "a command that somebody gave is finished"),
+    ("control.refused", "reason peer", "a control client was turned away"),
+    ("limit.warning", "resource current limit message", "the daemon itself comes close to a limit"),
+    ("state.damaged", "path message", "a file of ours was torn or unreadable; what was done instead"),
+    ("clock.stepped", "by_ms", "the wall clock jumped; durations and windows are not touched"),
+)  # fmt: skip
+
+EVENTS: dict[str, EventKind] = {
+    name: EventKind(name, source, tuple(fields.split()), meaning)
+    for source, rows in (("policy", _POLICY), ("engine", _ENGINE))
+    for name, fields, meaning in rows
+}  # type: ignore[misc, unused-ignore]
+
+
+def reference() -> str:
+    """The table of all events as Markdown, for docs/reference."""
+    lines = ["| event | fields | meaning |", "|---|---|---|"]
+    lines += [f"| `{e.name}` | {' '.join(f'`{f}`' for f in e.fields)} | {e.meaning} |" for e in EVENTS.values()]
+    return "\n".join(lines) + "\n"
