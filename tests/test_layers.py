@@ -31,7 +31,7 @@ IMPURE = {
         "threading",
         "multiprocessing",
     ),
-    *("subprocess", "socket", "select", "selectors", "signal", "pathlib", "tempfile", "io", "sqlite3", "sys"),
+    *("subprocess", "socket", "select", "selectors", "pathlib", "tempfile", "io", "sqlite3", "sys"),
 }
 # Each costs the supervising processes megabytes for nothing (ssl alone: 4.4).
 NEVER_IN_ENGINE = {"dataclasses", "inspect", "ssl", "logging", "typer", "rich", "psutil", "unittest", "pydoc"}
