@@ -1,0 +1,162 @@
+"""One instance a home: flock on a file that is never deleted.
+
+The kernel's lock is the only truth, so a dead holder, a recycled pid, garbage or our own pid from an earlier container
+cannot refuse a start. The content is for people and is written after winning; a loser changes nothing.
+The lock belongs to an open file description: the descriptor is close-on-exec, and `release` unlocks it
+explicitly, so that not even a child caught between fork and exec keeps it. Tests: tests/record/test_lock.py.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from midwatch.record.files import make_folder, open_read, open_update
+
+_LARGEST = 16 << 10
+_TRIES = 6  # a reader's look (`holder`) may stand in the way for an instant
+_PAUSE = 0.01
+
+
+class Held(Exception):
+    """Another instance has the lock. `info` is what it wrote about itself ({} when that cannot be read)."""
+
+    def __init__(self, path: Path, info: dict[str, Any]) -> None:
+        self.path, self.info = path, info
+        who = f"pid {info['pid']}" if "pid" in info else "another process"
+        since = f", since {info['since']}" if info.get("since") else ""
+        what = f" ({info['what']})" if info.get("what") else ""
+        super().__init__(f"already running: {who}{what}{since} holds {path}")
+
+
+class Unwritable(Exception):
+    """The lock file cannot be made or locked here."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        self.path, self.why = path, why
+        super().__init__(
+            f"cannot write {path}: {why}; make the folder writable or name another one with MIDWATCH_HOME"
+        )
+
+
+class InstanceLock:
+    """The lock of one home."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._fd = -1
+
+    @property
+    def held(self) -> bool:
+        """Do we have it?"""
+        return self._fd >= 0
+
+    def fileno(self) -> int:
+        """The descriptor that carries the lock, for a process that has to pass it on; -1 when not held."""
+        return self._fd
+
+    def acquire(self, info: dict[str, Any]) -> None:
+        """Take the lock and write `info` for people; raises Held or Unwritable and has then changed nothing."""
+        if self._fd >= 0:
+            return
+        fd = self._take()
+        try:
+            data = msgspec.json.encode(info) + b"\n"
+            os.pwrite(fd, data, 0)
+            os.ftruncate(fd, len(data))
+        except OSError:
+            self._blank(fd)  # a full disk: better no words than those of an earlier holder
+        self._fd = fd
+
+    def release(self) -> None:
+        """Give it up; the file stays."""
+        if self._fd < 0:
+            return
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+        finally:
+            os.close(self._fd)
+            self._fd = -1
+
+    def holder(self) -> dict[str, Any] | None:
+        """For readers: what the holder says about itself ({} when it cannot be read), None when nobody holds it."""
+        try:
+            fd = open_read(self.path)
+        except OSError:
+            return None
+        try:
+            if _try_lock(fd, fcntl.LOCK_SH):
+                fcntl.flock(fd, fcntl.LOCK_UN)
+                return None
+            return _content(fd)
+        except OSError:
+            return None
+        finally:
+            os.close(fd)
+
+    def _take(self) -> int:
+        """A locked descriptor of the file that is at the path now (somebody may have replaced it meanwhile)."""
+        for attempt in range(_TRIES):
+            if attempt:
+                time.sleep(_PAUSE)
+            fd = self._open()
+            try:
+                if _try_lock(fd, fcntl.LOCK_EX) and _is_at(fd, self.path):
+                    return fd
+                info = _content(fd)
+            except OSError as error:
+                os.close(fd)
+                raise Unwritable(self.path, error.strerror or str(error)) from error
+            os.close(fd)
+        raise Held(self.path, info)
+
+    def _open(self) -> int:
+        try:
+            make_folder(self.path.parent)
+            return open_update(self.path)
+        except OSError as error:
+            why = "a symbolic link" if error.errno == errno.ELOOP else error.strerror or str(error)
+            raise Unwritable(self.path, why) from error
+
+    def _blank(self, fd: int) -> None:
+        try:
+            os.ftruncate(fd, 0)
+        except OSError:
+            return  # then the words are old; the lock itself is what counts
+
+
+def _try_lock(fd: int, kind: int) -> bool:
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_at(fd: int, path: Path) -> bool:
+    try:
+        there = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    mine = os.fstat(fd)
+    return (there.st_dev, there.st_ino) == (mine.st_dev, mine.st_ino)
+
+
+def _content(fd: int) -> dict[str, Any]:
+    """What is written there; read again while a winner is just writing it."""
+    for attempt in range(3):
+        if attempt:
+            time.sleep(_PAUSE)
+        try:
+            value = msgspec.json.decode(os.pread(fd, _LARGEST, 0))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            continue
+        if isinstance(value, dict):
+            return value
+    return {}
