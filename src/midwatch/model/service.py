@@ -119,6 +119,7 @@ class Launch(msgspec.Struct, frozen=True, omit_defaults=True):
     pty: bool = False
     stdin: Literal["null", "inherit"] = "null"
     port: int | None = None
+    ambient: tuple[str, ...] = ()  # names in `env` that only mirror the caller's shell: no reason to restart
 
 
 class Logs(msgspec.Struct, frozen=True):

@@ -1,0 +1,89 @@
+"""What `midwatch check` says about a valid configuration: each service in a few lines, and every default filled in.
+
+Names of variables are shown, never their values. Must not read anything but `Loaded`.
+"""
+
+from __future__ import annotations
+
+from midwatch.config.keys import GROUPS, SERVICE
+from midwatch.config.problems import Loaded
+from midwatch.model import units
+from midwatch.model.service import Probe, ServiceSpec
+
+
+def explain(loaded: Loaded) -> str:
+    """The text, without a final newline."""
+    count = len(loaded.specs)
+    lines = [f"{loaded.path}: valid, project {loaded.project}, {count} service{'s' if count != 1 else ''}"]
+    for spec in loaded.specs:
+        lines += ["", *_service(spec)]
+    if loaded.warnings:
+        lines += ["", "Warnings:", *(f"  {warning}" for warning in loaded.warnings)]
+    lines += ["", "Defaults filled in:"]
+    for line in loaded.filled:
+        meaning = _meaning(line)
+        lines.append(f"  {line}" + (f"  # {meaning}" if meaning else ""))
+    return "\n".join(lines)
+
+
+def _service(spec: ServiceSpec) -> list[str]:
+    launch, rules = spec.launch, spec.rules
+    kind = "a oneshot" if rules.oneshot else "a service"
+    lines = [
+        f"{spec.name} ({spec.source}): {kind}" + ("" if spec.autostart else ", not started by `up`"),
+        f"  runs        {_command(launch.argv)}",
+        f"  in          {launch.cwd}" + (f" as {launch.user}" if launch.user else ""),
+        f"  variables   {', '.join(launch.env) or 'none'}",
+    ]
+    if rules.needs:
+        lines.append(f"  needs       {', '.join(f'{name} {state}' for name, state in rules.needs.items())}")
+    for word, probe in (("ready", rules.ready), ("healthy", rules.health)):
+        if probe:
+            lines.append(f"  {word:<11} {_probe(probe)}")
+    if launch.memory_hard:
+        lines.append(f"  memory      at most {units.exact_bytes(launch.memory_hard)}")
+    return [*lines, f"  ends        {_ends(spec)}", f"  stops       {_stop(spec)}"]
+
+
+def _command(argv: tuple[str, ...]) -> str:
+    import shlex
+
+    text = shlex.join(argv)
+    return text if len(text) <= 200 else text[:197] + "..."
+
+
+def _probe(probe: Probe) -> str:
+    if probe.notify:
+        return "when it says READY=1"
+    targets = {"http": probe.http, "tcp": probe.tcp, "a line like": probe.log, "file": probe.file}
+    if probe.command:
+        targets["command"] = _command(probe.command)
+    shown = next(f"{word} {target}" for word, target in targets.items() if target)
+    return f"by {shown}, asked every {units.format_seconds(probe.every)}"
+
+
+def _ends(spec: ServiceSpec) -> str:
+    rules = spec.rules
+    budgets = rules.budgets
+    hard = f", given up after {budgets.crash_hard}" if budgets.crash_hard else ", then slower, for ever"
+    clean = "done" if rules.oneshot or rules.on_clean == "stop" else "restarted"
+    crashes = f"{budgets.crash} crashes in a row are tried{hard}"
+    permanent = ", ".join(map(str, rules.permanent_codes))
+    return f"exit 0: {clean}; {crashes}" + (f"; held on exit {permanent}" if permanent else "")
+
+
+def _stop(spec: ServiceSpec) -> str:
+    import signal
+
+    stop = spec.rules.stop
+    name = signal.Signals(stop.signal).name
+    grace, verify = units.format_seconds(stop.grace), units.format_seconds(stop.verify)
+    return f"{name}, {grace} to leave, then killed and verified for up to {verify}"
+
+
+def _meaning(line: str) -> str:
+    """What the key of a filled-in default is for."""
+    parts = line.split(" = ", maxsplit=1)[0].split(".")
+    path = ".".join(parts[2:])
+    found = next((key.meaning for key in SERVICE if parts[0] == "service" and key.path == path), "")
+    return found or GROUPS.get(path, "")
