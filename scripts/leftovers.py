@@ -1,6 +1,6 @@
 """Names each process that carries a mark in its environment or belongs to a user, and ends it; exit 1 if any.
 
-    leftovers.py --mark NAME=VALUE | --uid N  [--wait SECONDS]
+    leftovers.py [--mark NAME=VALUE | --mark NAME=BEGINNING*]... [--uid N]  [--wait SECONDS]
 
 Used after a test run: whatever the run started must be gone by itself within the wait. Ends by pid and start
 time (psutil checks both), never by name, and never itself, its parents or a process of somebody else.
@@ -16,30 +16,37 @@ import time
 import psutil
 
 
-def find(mark: str | None, uid: int | None) -> list[psutil.Process]:
-    name, _, value = (mark or "").partition("=")
+def find(marks: list[str], uid: int | None) -> list[psutil.Process]:
     mine = {os.getpid()} | {parent.pid for parent in psutil.Process().parents()}
     found = []
     for process in psutil.process_iter():
         try:
             if process.pid in mine or process.status() == psutil.STATUS_ZOMBIE:
                 continue
-            if process.uids().real == uid if mark is None else process.environ().get(name) == value:
+            if process.uids().real == uid or (marks and carries(process.environ(), marks)):
                 found.append(process)
         except psutil.Error:
             continue
     return found
 
 
+def carries(environ: dict[str, str], marks: list[str]) -> bool:
+    for mark in marks:
+        name, _, value = mark.partition("=")
+        have = environ.get(name)
+        if have is not None and (have.startswith(value[:-1]) if value.endswith("*") else have == value):
+            return True
+    return False
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="end and name the processes that a test run left behind")
-    which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--mark")
-    which.add_argument("--uid", type=int)
+    parser.add_argument("--mark", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--uid", type=int)
     parser.add_argument("--wait", type=float, default=5.0)
     args = parser.parse_args()
-    if args.uid == 0:
-        parser.error("--uid 0 would be everything")
+    if args.uid == 0 or any(mark.partition("=")[2] in {"", "*"} for mark in args.mark):
+        parser.error("that would be everything")
     deadline = time.monotonic() + args.wait
     while (left := find(args.mark, args.uid)) and time.monotonic() < deadline:
         time.sleep(0.1)

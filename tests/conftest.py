@@ -45,7 +45,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture
 def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An instance folder of this test alone, named in MIDWATCH_HOME."""
-    path = Path(tempfile.mkdtemp(prefix="mw-", dir="/tmp"))
+    path = Path(tempfile.mkdtemp(prefix="mw-", dir=os.environ.get("MIDWATCH_TEST_ROOT", "/tmp")))
     monkeypatch.setenv("MIDWATCH_HOME", str(path))
     yield path
     left = _end(lambda: _named(path))
