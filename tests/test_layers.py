@@ -87,6 +87,19 @@ def test_the_keeper_is_standard_library_only() -> None:
     assert not found, "\n".join(found)
 
 
+def test_helpers_are_programs() -> None:
+    """A `*_helper.py` may be heavy because nothing imports it: it is run."""
+    names = {path.stem for path in MODULES if path.stem.endswith("_helper")}
+    found = [
+        f"{path.relative_to(SRC)}:{getattr(node, 'lineno', 0)}"
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        and names & {part for name in [*_named(node), *_imported(node)] for part in name.split(".")}
+    ]
+    assert not found, "\n".join(found)
+
+
 def test_importing_the_package_costs_nothing() -> None:
     """`import midwatch`, which the keeper does, loads no other module of ours and no library."""
     code = (
@@ -99,14 +112,19 @@ def test_importing_the_package_costs_nothing() -> None:
 
 
 def _imports(folder: str) -> Iterator[tuple[str, str, bool]]:
-    """(where, module, at the top level?) of each import: `midwatch.<folder>`, or a first name."""
+    """(where, module, at the top level?) of each import: `midwatch.<folder>`, or a first name.
+
+    Without imports for types only, and without `*_helper.py`: those are short-lived processes of their own.
+    """
     for path in sorted((SRC / folder).rglob("*.py")):
+        if path.stem.endswith("_helper"):
+            continue
         tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
         inside = {id(n) for f in ast.walk(tree) if isinstance(f, _FUNCTION) for n in ast.walk(f)}
+        unreal = {id(n) for i in ast.walk(tree) if _for_types_only(i) for n in ast.walk(i)}
         for node in ast.walk(tree):
-            if _for_types_only(node):
-                inside |= {id(n) for n in ast.walk(node)}
-        for node in ast.walk(tree):
+            if id(node) in unreal:
+                continue
             for name in _named(node):
                 parts = name.split(".")
                 short = ".".join(parts[:2]) if parts[0] == "midwatch" else parts[0]
@@ -118,6 +136,10 @@ _FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 def _for_types_only(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def _imported(node: ast.Import | ast.ImportFrom) -> list[str]:
+    return [alias.name for alias in node.names]
 
 
 def _named(node: ast.AST) -> list[str]:
