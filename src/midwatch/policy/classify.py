@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from signal import Signals
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 from midwatch.model.exit import Cause, ExitFacts, Verdict
 from midwatch.model.service import Rules
@@ -205,5 +205,4 @@ def cost(cause: str | None, code: int | None = None) -> str | None:
     """The budget a recorded exit spent. A cause nobody knows, or none with a code other than 0, is a crash."""
     if cause is None:
         return "clean" if code == 0 else "crash"
-    table: dict[str, str | None] = {**COSTS}
-    return table.get(cause, "crash")
+    return COSTS[cast(Cause, cause)] if cause in COSTS else "crash"

@@ -73,10 +73,9 @@ _ENGINE = (
 )  # fmt: skip
 
 EVENTS: dict[str, EventKind] = {
-    name: EventKind(name, source, tuple(fields.split()), meaning)
-    for source, rows in (("policy", _POLICY), ("engine", _ENGINE))
-    for name, fields, meaning in rows
-}  # type: ignore[misc, unused-ignore]
+    **{name: EventKind(name, "policy", tuple(fields.split()), meaning) for name, fields, meaning in _POLICY},
+    **{name: EventKind(name, "engine", tuple(fields.split()), meaning) for name, fields, meaning in _ENGINE},
+}
 
 
 def reference() -> str:

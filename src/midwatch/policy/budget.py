@@ -1,0 +1,243 @@
+"""What an exit costs and what follows from it: windows, episodes, and the plan with its arithmetic in words.
+
+Each cause spends the budget that `classify.COSTS` names. A window budget changes delays and warns once an episode;
+its slow twin only warns. Crashes are counted consecutively, reset by a run strictly longer than `stable_after`.
+An episode (over budget) ends when a run lives long enough: `heal_at`, `heal`. Must not know how a stop or a
+spawn is done. Tests: tests/policy/test_budgets.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from midwatch.model.action import Note
+from midwatch.model.exit import Cause
+from midwatch.model.service import Budgets, Window
+from midwatch.model.state import Phase, Plan
+from midwatch.model.units import format_seconds
+from midwatch.policy.backoff import crash_delay, degraded_delay, memory_delay, over_delay
+from midwatch.policy.classify import COSTS
+from midwatch.policy.draft import Draft
+
+Notes = list[Note]
+
+_LABELS = {"clean": "clean exit", "drain": "drain", "killed": "killed from outside", "memory": "out of memory"}
+_LOOPS = {"clean": "clean_restart_budget_exceeded", "drain": "drain_loop", "killed": "killed_loop", "memory": "memory_loop"}
+WINDOWS = ("clean", "drain", "killed", "memory")
+
+
+def window_of(budgets: Budgets, name: str) -> Window | None:
+    """The window called `name`, fast or slow ("clean", "crash_slow")."""
+    window: Window | None = getattr(budgets, name)
+    return window
+
+
+def recent(times: tuple[float, ...], window: Window, now: float) -> tuple[float, ...]:
+    """What of `times` still counts: strictly younger than the window is long."""
+    edge = now - window.seconds
+    return times if not times or times[0] > edge else tuple(t for t in times if t > edge)
+
+
+def push(d: Draft, name: str, window: Window) -> int:
+    """Spend one of the window now; returns how many count. Never keeps more than limit + 1 times."""
+    times = (*recent(d.s.windows.get(name, ()), window, d.now), d.now)[-(window.limit + 1) :]
+    d.set(windows={**d.s.windows, name: times})
+    return len(times)
+
+
+def episode(d: Draft, name: str, over: int) -> None:
+    """Remember how many times in a row the budget was over (0 ends the episode)."""
+    if d.s.episodes.get(name, 0) != over:
+        others = {k: v for k, v in d.s.episodes.items() if k != name}
+        d.set(episodes={**others, name: over} if over else others)
+
+
+def spend_slow(d: Draft, base: str) -> Notes:
+    """Spend one of the slow window of `base`; warns "flapping" once an episode, changes nothing else."""
+    name = base + "_slow"
+    window = window_of(d.rules.budgets, name)
+    if window is None:
+        return []
+    count = push(d, name, window)
+    if count < window.limit:
+        episode(d, name, 0)
+    elif name not in d.s.episodes:
+        episode(d, name, 1)
+        words = f"{count} in {format_seconds(window.seconds)}: not stable, although each run lives long enough"
+        return [_warning("flapping", name, count, window, words)]
+    return []
+
+
+def judge(d: Draft, cause: Cause, duration: float) -> tuple[Plan, Notes]:
+    """Spend the budget of `cause` and say what follows. Warnings are returned, to be written after run.exited."""
+    budget = COSTS[cause]
+    if cause == "permanent":
+        return _held(d, "permanent exit code"), []
+    if budget == "clean" and (d.rules.oneshot or d.rules.on_clean == "stop"):
+        return Plan("done", 0.0, "clean_exit", "ended with 0 as it was meant to, not started again"), []
+    plan, notes = _SPEND.get(budget or "", _crash)(d, cause, duration)
+    return plan, notes + spend_slow(d, budget or "crash")
+
+
+def _held(d: Draft, what: str) -> Plan:
+    every = d.rules.backoff.recheck
+    words = f"{what}: a new try cannot help; looked at again every {format_seconds(every)}, started when it changed"
+    return Plan("held", every, what, words)
+
+
+def hold_unspawnable(d: Draft, message: str) -> Plan:
+    """The plan after a start that time alone cannot cure."""
+    return _held(d, message)
+
+
+def _key(d: Draft, count: int) -> str:
+    return f"{d.s.id}:{d.s.run_no}:{count}"
+
+
+def _next(delay: float) -> str:
+    return f"next try in {format_seconds(delay)}" if delay > 0 else "restarted at once"
+
+
+def _warning(reason: str, budget: str, count: int, window: Window, words: str) -> Note:
+    fields = {"reason": reason, "budget": budget, "count": count, "window_ms": round(window.seconds * 1000)}
+    return Note("health.warn", {**fields, "decision": words})
+
+
+def _crash(d: Draft, cause: Cause, duration: float) -> tuple[Plan, Notes]:
+    budgets, backoff = d.rules.budgets, d.rules.backoff
+    stable = duration > budgets.stable_after
+    count = 1 if stable else d.s.crash_count + 1
+    d.set(crash_count=count)
+    if count < budgets.crash:
+        episode(d, "crash", 0)
+    name = "crash" if cause == "crash" else f"{cause}, crash"
+    if budgets.crash_hard is not None and count >= budgets.crash_hard:
+        words = f"{name} {count} reached the ceiling of {budgets.crash_hard}: gave up; start or reset tries again"
+        return Plan("gave_up", 0.0, "crash", words), []
+    if count >= budgets.crash:
+        return _degraded(d, name, count)
+    life = format_seconds(budgets.stable_after)
+    if stable:
+        words = f"{name} 1 of {budgets.crash} after {format_seconds(duration)} (more than {life}, so counted afresh), "
+        return Plan("starting", 0.0, "crash", words + _next(0.0)), []
+    delay = crash_delay(backoff, count, _key(d, count))
+    words = f"{name} {count} of {budgets.crash}, resets after {life} of life, {_next(delay)}"
+    return _wait("backoff", delay, "crash", words), []
+
+
+def _degraded(d: Draft, name: str, count: int) -> tuple[Plan, Notes]:
+    limit, over = d.rules.budgets.crash, d.s.episodes.get("crash", 0) + 1
+    delay = degraded_delay(d.rules.backoff, over, _key(d, count))
+    words = f"{name} {count}, the budget of {limit} is spent: degraded, tries for ever, {_next(delay)}"
+    fields = {"budget": "crash", "count": count, "limit": limit, "decision": words}
+    episode(d, "crash", over)
+    return Plan("degraded", delay, "crash", words), [Note("budget.exhausted", fields)] if over == 1 else []
+
+
+def _wait(phase: Phase, delay: float, reason: str, words: str) -> Plan:
+    return Plan(phase if delay > 0 else "starting", delay, reason, words)
+
+
+def _window(d: Draft, name: str, cause: Cause, duration: float) -> tuple[int, str, Notes]:
+    """Spend a fast window: times over in a row, the arithmetic in words, the warning of a new episode."""
+    window = window_of(d.rules.budgets, name)
+    label = _LABELS[name] if cause != "lost" else "ended unseen"
+    if window is None:
+        return 0, label, []
+    count = push(d, name, window)
+    over = d.s.episodes.get(name, 0)
+    notes: Notes = []
+    if over and duration >= window.seconds:
+        over = 0
+        notes.append(Note("health.recovered", {"run_id": d.run, "budget": name}))
+    words = f"{label} {count} of {window.limit} in {format_seconds(window.seconds)}"
+    if over or count > window.limit:
+        over += 1
+        words += ", over budget"
+        if over == 1:
+            notes.append(_warning(_LOOPS[name], name, count, window, words))
+    episode(d, name, over)
+    return over, words, notes
+
+
+def _eager(d: Draft, cause: Cause, duration: float) -> tuple[Plan, Notes]:
+    """Clean exits and outside kills: at once inside the window, slower and slower over it."""
+    name = "clean" if cause == "clean" else "killed"
+    over, words, notes = _window(d, name, cause, duration)
+    delay = over_delay(d.rules.backoff, over) if over else 0.0
+    reason = "budget_exceeded" if over else ("clean_exit" if cause == "clean" else cause)
+    return _wait("backoff", delay, reason, f"{words}, {_next(delay)}"), notes
+
+
+def _drain(d: Draft, cause: Cause, duration: float) -> tuple[Plan, Notes]:
+    _, words, notes = _window(d, "drain", cause, duration)
+    delay = d.rules.backoff.drain
+    return _wait("backoff", delay, "drain", f"{words}, {_next(delay)}"), notes
+
+
+def _memory(d: Draft, cause: Cause, duration: float) -> tuple[Plan, Notes]:
+    over, words, notes = _window(d, "memory", cause, duration)
+    delay = memory_delay(d.rules.backoff, over)
+    return _wait("backoff", delay, "memory", f"{words}, {_next(delay)}"), notes
+
+
+_SPEND: dict[str, Callable[[Draft, Cause, float], tuple[Plan, Notes]]] = {
+    "crash": _crash,
+    "clean": _eager,
+    "killed": _eager,
+    "drain": _drain,
+    "memory": _memory,
+}
+
+
+def may_restart_unhealthy(d: Draft) -> bool:
+    """Spend one unhealthy restart if the window has room; else alert once an episode and say no (>=, G6)."""
+    window = d.rules.budgets.unhealthy
+    if window is None:
+        return True
+    count = len(recent(d.s.windows.get("unhealthy", ()), window, d.now))
+    if count < window.limit:
+        push(d, "unhealthy", window)
+        episode(d, "unhealthy", 0)
+        return True
+    if "unhealthy" not in d.s.episodes:
+        words = f"{count} of {window.limit} restarts in {format_seconds(window.seconds)} did not help: left running"
+        d.note("budget.exhausted", budget="unhealthy", count=count, limit=window.limit, decision=words)
+        d.set(decision=words)
+        episode(d, "unhealthy", 1)
+    return False
+
+
+def room_at(d: Draft, name: str) -> float:
+    """When the window called `name` has room again (now, if it has)."""
+    window = window_of(d.rules.budgets, name)
+    times = d.s.windows.get(name, ())
+    if window is None or len(times) < window.limit:
+        return d.now
+    return times[-window.limit] + window.seconds
+
+
+def _heals_at(d: Draft, name: str, born: float) -> float | None:
+    if name == "crash":
+        return born + d.rules.budgets.stable_after
+    if name.endswith("_slow"):
+        return room_at(d, name)
+    window = window_of(d.rules.budgets, name) if name in WINDOWS else None
+    return born + window.seconds if window else None
+
+
+def heal_at(d: Draft) -> float | None:
+    """When the living run will have proven that an episode is over; None without an open episode."""
+    born = d.now if d.s.spawned_at is None else d.s.spawned_at
+    times = [at for name in d.s.episodes if (at := _heals_at(d, name, born)) is not None]
+    return min(times, default=None)
+
+
+def heal(d: Draft) -> None:
+    """Close every episode that the living run has outlived, with a closing record for each (G9)."""
+    born = d.now if d.s.spawned_at is None else d.s.spawned_at
+    for name in tuple(d.s.episodes):
+        at = _heals_at(d, name, born)
+        if at is not None and at <= d.now:
+            episode(d, name, 0)
+            d.note("health.recovered", run_id=d.run, budget=name)

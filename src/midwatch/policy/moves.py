@@ -1,0 +1,168 @@
+"""The moves that handlers are made of: spawn, come up, stop, kill, record an exit, go on afterwards.
+
+Each move leaves a state that the table knows. There is one way to do each: `spawn` is the only place that emits
+`Spawn`, `go_on` the only one that follows a plan. Must not look at an event. Tests: tests/policy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from midwatch.model.action import Kill, Note, Signal, Spawn, Watch
+from midwatch.model.exit import Cause, ExitFacts, Verdict
+from midwatch.model.state import Plan
+from midwatch.model.units import format_seconds
+from midwatch.policy.budget import heal_at
+from midwatch.policy.classify import signal_name
+from midwatch.policy.draft import Draft
+
+
+def spawn(d: Draft) -> None:
+    """Start the next run. Everything about the last one is forgotten except its verdict and the budgets."""
+    number = d.s.run_no + 1
+    run = f"{d.s.id.replace('/', '.')}.{number}"
+    d.note("run.spawning", run_id=run)
+    d.do(Spawn(run))
+    d.enter(
+        "starting", run=run, run_no=number, pid=None, spawned_at=None, ready=False, health="unknown",
+        probe_failures=0, probe_detail="", why_stopping=None, respawn=False, plan=None, hurry=False, gone=None,
+        stopping_since=None, asked_by="", fingerprint="",
+    )  # fmt: skip
+
+
+def came_up(d: Draft) -> None:
+    """The run is ready, or has no ready probe and exists."""
+    d.enter("up", ready=True, probe_failures=0, probe_detail="")
+    d.set(wake_at=heal_at(d))
+    if d.rules.health is not None:
+        d.do(Watch(d.run, "health"))
+    d.settle(True, f"up, pid {d.s.pid}")
+
+
+def await_ready(d: Draft) -> None:
+    """Probe until ready; the deadline counts from the spawn."""
+    ready = d.rules.ready
+    if ready is None:
+        came_up(d)
+        return
+    born = d.now if d.s.spawned_at is None else d.s.spawned_at
+    d.do(Watch(d.run, "ready"))
+    d.set(wake_at=born + ready.within)
+
+
+def unwatch(d: Draft) -> None:
+    """Stop probing a run that is going to end."""
+    if (d.s.phase == "up" and d.rules.health) or (d.s.phase == "starting" and d.rules.ready and d.s.pid):
+        d.do(Watch(d.run, None))
+
+
+def begin_stop(d: Draft, reason: str, by: str) -> None:
+    """Write down that a stop has begun. The caller has set `why_stopping` and what is to follow."""
+    stop = d.rules.stop
+    grace = 0 if d.s.hurry else round(stop.grace * 1000)
+    d.note("stop.begin", run_id=d.run, reason=reason, by=by, signal=signal_name(stop.signal), grace_ms=grace)
+    unwatch(d)
+    d.set(stopping_since=d.now, asked_by=by, decision=f"stopping: {reason}" + (f" by {by}" if by else ""))
+
+
+def ladder(d: Draft, signalled: bool = False) -> None:
+    """The first rung for a living run: the stop signal and its grace, or the kill when there is no patience left.
+
+    A run whose pid is not known yet waits in `stopping` without a timer: `Spawned` or `Exited` has to come.
+    """
+    if d.s.pid is None:
+        d.enter("stopping")
+    elif d.s.hurry:
+        kill(d, 0.0, "asked to be quick")
+    else:
+        if not signalled:
+            d.note("stop.signal", run_id=d.run, signal=signal_name(d.rules.stop.signal))
+            d.do(Signal(d.run, d.rules.stop.signal))
+        d.enter("stopping", d.now + d.rules.stop.grace)
+
+
+def kill(d: Draft, polite: float, because: str = "") -> None:
+    """End what is left of the tree and have it verified; with `because` the journal says that we killed."""
+    if because:
+        d.note("stop.kill", run_id=d.run, reason=because)
+    d.do(Kill(d.run, polite, d.rules.stop.verify))
+    d.enter("killing")
+
+
+def exited(d: Draft, verdict: Verdict, facts: ExitFacts, decision: str, warnings: list[Note]) -> None:
+    """Write the exit down. The budgets are already spent; what follows is decided by the caller."""
+    d.set(last_cause=verdict.cause, decision=decision)
+    known: dict[str, Any] = {  # these are always there: null says "none", not "not told"
+        "run_id": d.run, "pid": d.s.pid, "code": facts.code,
+        "signal": None if facts.signal is None else signal_name(facts.signal), "status": facts.status,
+        "cause": verdict.cause, "confidence": verdict.confidence, "because": verdict.because,
+        "duration_ms": round(facts.duration * 1000), "crash_count": d.s.crash_count, "decision": decision,
+    }  # fmt: skip
+    more = {
+        "against": verdict.against, "do": verdict.do, "reported_signal": verdict.reported_signal,
+        "max_rss_bytes": facts.max_rss_bytes, "cpu_seconds": facts.cpu_seconds,
+    }  # fmt: skip
+    known.update((name, value) for name, value in more.items() if value not in (None, ()))
+    d.do(Note("run.exited", known))
+    d.actions += warnings
+    d.set(pid=None, ready=False, health="unknown")
+
+
+def count_restart(d: Draft, cause: Cause) -> None:
+    """One more restart because of `cause`, for `ps`."""
+    d.set(restarts={**d.s.restarts, cause: d.s.restarts.get(cause, 0) + 1})
+
+
+def follow(d: Draft, plan: Plan) -> None:
+    """Enter what was planned for the time after the tree is gone."""
+    if plan.phase in ("starting", "backoff", "degraded"):
+        fields = {"reason": plan.reason, "crash_count": d.s.crash_count, "decision": plan.message}
+        d.note("backoff", ms=round(plan.delay * 1000), **fields)
+    if plan.phase == "starting":
+        spawn(d)
+        return
+    if plan.phase == "held":
+        d.note("service.held", reason=plan.reason, recheck_ms=round(plan.delay * 1000), decision=plan.message)
+    elif plan.phase == "gave_up":
+        limit = d.rules.budgets.crash_hard
+        d.note(
+            "supervision.gave_up", crash_count=d.s.crash_count, limit=limit, cause=d.s.last_cause, decision=plan.message
+        )
+    elif plan.phase == "done":
+        d.note("service.done", cause=d.s.last_cause, decision=plan.message)
+    d.enter(plan.phase, d.now + plan.delay if plan.phase in ("backoff", "degraded", "held") else None, plan=None)
+    if plan.phase in ("held", "gave_up", "degraded", "done"):
+        d.settle(plan.phase == "done", plan.message)
+
+
+def go_on(d: Draft, verified_by: str, ended: int = 0) -> None:
+    """The tree is gone and the exit is recorded: stopped, a new run, or what was planned."""
+    s = d.s
+    if s.stopping_since is not None:
+        took = round((d.now - s.stopping_since) * 1000)
+        reason = s.why_stopping
+        d.note("stop.done", run_id=d.run, verified_by=verified_by, ended=ended, duration_ms=took, reason=reason)
+    else:
+        d.note("run.tree_gone", run_id=d.run, verified_by=verified_by, ended=ended)
+    d.set(why_stopping=None, stopping_since=None, hurry=False, gone=None, pid=None)
+    if s.want == "down":
+        stopped(d, f"stopped, verified by {verified_by}" if verified_by != "not provable" else _NOT_PROVABLE)
+    elif s.respawn:
+        spawn(d)
+    else:
+        follow(d, s.plan or Plan("pending"))
+
+
+_NOT_PROVABLE = "stopped; that nothing of it is left cannot be proven on this machine"
+
+
+def stopped(d: Draft, message: str) -> None:
+    """Nothing runs and nobody wants it to."""
+    by = f" (asked by {d.s.asked_by})" if d.s.asked_by else ""
+    d.enter("stopped", plan=None, respawn=False, decision=message + by)
+    d.settle(True, message)
+
+
+def grace_words(d: Draft) -> str:
+    """Why the kill comes now."""
+    return f"it did not leave within {format_seconds(d.rules.stop.grace)}"

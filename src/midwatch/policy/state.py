@@ -1,0 +1,146 @@
+"""The theory, and the table: open this file first. Everything that changes a service's phase is a row in here.
+
+**What a service is.** One `ServiceState` (model/state.py) and nothing else: no clock, no task, no handle. It changes
+only in `step(state, event, now)`, which looks up the one row for (phase, event) and calls its handler. A state that
+changes always writes at least one line (`Note`) for the journal; the journal keeps the event with that line, so
+feeding the events back gives the same states (replay.py). The only changes without a line are timers that are moved.
+
+**The two wants.** `want` is the operator's last word; only `Ask` changes it. A guard or a budget never does: it
+chooses a phase. So "up, but held" and "down, but still killing" are ordinary and are told apart.
+
+**The newest intent wins.** A new `Ask` replaces the job of the former one, which is settled as superseded; no job is
+forgotten and none is settled twice.
+
+**One run at a time.** `spawn` in moves.py is the only place that emits `Spawn`, and it is reached only when no process
+of the former run is left: by an exit that left nothing behind, by `TreeGone(left=0)`, or by a spawn that failed. An
+event that names another run than the current one is about the past and is ignored before the table is asked.
+
+**The stop ladder.** signal -> grace (`Tick`) -> `Kill` -> `TreeGone`. Every stop goes through `Kill`, also when the main
+process left by itself, because only `Kill` verifies. A second stop, or one with `now`, skips the rest of the grace.
+`TreeGone` with processes left does not pretend: the job fails, the phase stays `killing`, and it is tried again.
+The main process's exit and the tree's end may come in either order; both have to come.
+
+**The ends of trying.** `backoff` is inside the budget, `degraded` beyond it and for ever, `held` waits for a change,
+`gave_up` for a person, `done` for nobody.
+
+**Timers.** `wake_at` belongs to the phase. `Tick` before it is ignored, so a tick too many does no harm.
+
+Must not hold code that decides: handlers do (handlers/, found by name). Tests: tests/policy/test_table.py.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, get_args
+
+from midwatch.model.state import Phase
+
+PHASES: tuple[Phase, ...] = get_args(Phase)
+
+# An event's row key: its tag, and for `Ask` and `Probed` what it asks or probes.
+KEYS = (
+    "ask.start", "ask.stop", "ask.restart", "ask.reset", "permit", "spawned", "spawn_failed", "probed.ready",
+    "probed.health", "exited", "tree_gone", "prechecked", "rules", "resumed", "tick",
+)  # fmt: skip
+
+IGNORED = "IGNORED"
+
+
+class Row(NamedTuple):
+    """In these phases, these events are handled by `handler` (or IGNORED), which leads to one of `leads_to`.
+
+    An empty `leads_to` means that the phase stays; the present phase is always allowed too.
+    """
+
+    phases: frozenset[str]
+    keys: frozenset[str]
+    handler: str
+    leads_to: frozenset[str]
+    why: str
+
+
+def _row(phases: str, keys: str, handler: str, leads_to: str = "", why: str = "") -> Row:
+    return Row(frozenset(phases.split()), frozenset(keys.split()), handler, frozenset(leads_to.split()), why)
+
+
+_RUNLESS = "stopped pending backoff degraded held gave_up done"
+_WAITING = "backoff degraded held gave_up"
+_LIVING = "starting up"
+_ENDING = "stopping killing"
+_AFTER = "starting backoff degraded held gave_up done pending"
+
+TABLE: tuple[Row, ...] = (
+    # people
+    _row("stopped backoff degraded held gave_up done", "ask.start", "ask.start_again", "pending"),
+    _row("pending starting", "ask.start", "ask.join", why="it is coming up already"),
+    _row("up", "ask.start", "ask.already_up"),
+    _row(_ENDING, "ask.start", "ask.start_after", why="the tree has to be gone first"),
+    _row("stopped", "ask.stop", "ask.already_stopped"),
+    _row("pending backoff degraded held gave_up done", "ask.stop", "ask.stop_idle", "stopped", "nothing runs"),
+    _row(_LIVING, "ask.stop", "ask.stop", "stopping killing"),
+    _row(_ENDING, "ask.stop", "ask.stop_again", "killing", "the second stop ends the grace"),
+    _row("stopped held gave_up done", "ask.restart", "ask.start_again", "pending"),
+    _row("pending", "ask.restart", "ask.join", why="it waits for what it needs"),
+    _row("backoff degraded", "ask.restart", "ask.try_now", "starting"),
+    _row(_LIVING, "ask.restart", "ask.restart", "stopping killing"),
+    _row(_ENDING, "ask.restart", "ask.restart_after"),
+    _row("stopped pending done stopping killing", "ask.reset", "ask.reset"),
+    _row(_LIVING, "ask.reset", "ask.reset_living"),
+    _row(_WAITING, "ask.reset", "ask.reset_and_try", "starting"),
+    # the fleet
+    _row("pending", "permit", "run.permit", "starting"),
+    _row("stopped starting up stopping killing backoff degraded held gave_up done", "permit", IGNORED, why="late"),
+    # the run
+    _row("starting", "spawned", "run.spawned", "up"),
+    _row("stopping", "spawned", "run.spawned_to_stop", "killing"),
+    _row("up killing " + _RUNLESS, "spawned", IGNORED, why="told twice"),
+    _row("starting", "spawn_failed", "run.spawn_failed", _AFTER),
+    _row("stopping", "spawn_failed", "run.spawn_failed_to_stop", "stopped starting pending"),
+    _row("up killing " + _RUNLESS, "spawn_failed", IGNORED, why="it did start, or it is over"),
+    _row("starting", "probed.ready", "probe.ready", "up"),
+    _row("up stopping killing " + _RUNLESS, "probed.ready", IGNORED, why="ready already, or leaving"),
+    _row("up", "probed.health", "probe.health", "stopping"),
+    _row("starting stopping killing " + _RUNLESS, "probed.health", IGNORED, why="counts only while up"),
+    _row(_LIVING, "exited", "run.exited", _AFTER + " killing"),
+    _row("stopping", "exited", "stop.exited", "killing"),
+    _row("killing", "exited", "stop.exited_late", "stopped " + _AFTER),
+    _row(_RUNLESS, "exited", IGNORED, why="recorded already"),
+    _row("killing", "tree_gone", "stop.tree_gone", "stopped " + _AFTER),
+    _row("starting up stopping " + _RUNLESS, "tree_gone", IGNORED, why="an answer to an older kill"),
+    # the rest
+    _row("held", "prechecked", "held.prechecked", "starting"),
+    _row(
+        "stopped pending starting up stopping killing backoff degraded gave_up done", "prechecked", IGNORED,
+        why="not held any more",
+    ),
+    _row(_LIVING, "rules", "rules.living", "up stopping killing"),
+    _row(_ENDING, "rules", "rules.ending"),
+    _row(_WAITING, "rules", "rules.waiting", "starting"),
+    _row("stopped pending done", "rules", "rules.noted"),
+    _row(_LIVING, "resumed", "resume.living"),
+    _row("stopping", "resumed", "resume.stopping", "killing"),
+    _row("killing", "resumed", "resume.killing"),
+    _row("held", "resumed", "resume.held"),
+    _row("stopped pending backoff degraded gave_up done", "resumed", IGNORED, why="nothing ran; timers go on"),
+    _row("starting", "tick", "probe.not_ready_in_time", "stopping"),
+    _row("up", "tick", "probe.healed"),
+    _row("stopping", "tick", "stop.grace_over", "killing"),
+    _row("killing", "tick", "stop.again", "stopped " + _AFTER),
+    _row("backoff degraded", "tick", "run.try_again", "starting"),
+    _row("held", "tick", "held.recheck"),
+    _row("stopped pending gave_up done", "tick", IGNORED, why="no timer"),
+)  # fmt: skip
+
+
+def cells() -> dict[tuple[str, str], Row]:
+    """(phase, event key) -> its row. Raises when a pair is hit twice or not at all."""
+    found: dict[tuple[str, str], Row] = {}
+    for row in TABLE:
+        for phase in row.phases:
+            for key in row.keys:
+                if (phase, key) in found:
+                    raise ValueError(f"two rows for {phase} x {key}: {found[phase, key].handler} and {row.handler}")
+                found[phase, key] = row
+    missing = [(p, k) for p in PHASES for k in KEYS if (p, k) not in found]
+    if missing or len(found) != len(PHASES) * len(KEYS):
+        raise ValueError(f"the table has holes or unknown names: {missing}")
+    return found

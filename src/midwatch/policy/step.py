@@ -1,0 +1,83 @@
+"""`step(state, event, now)`: one event, one row of the table, one new state and what is to be done.
+
+Deterministic and total: every (phase, event) pair has exactly one row, an event about another run changes nothing, a
+tick that comes too early changes nothing. Must not decide anything itself. Tests: tests/policy/test_step.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, cast
+
+from midwatch.model.event import (
+    Ask,
+    Event,
+    Exited,
+    NewRules,
+    Permit,
+    Prechecked,
+    Probed,
+    Resumed,
+    Spawned,
+    SpawnFailed,
+    Tick,
+    TreeGone,
+)
+from midwatch.model.identity import Now
+from midwatch.model.service import Rules
+from midwatch.model.state import ServiceState, Stepped
+from midwatch.policy.draft import Draft
+from midwatch.policy.state import IGNORED, cells
+
+Handler = Callable[[Draft, Any], None]
+
+_PLAIN: dict[type, str] = {
+    Permit: "permit",
+    Spawned: "spawned",
+    SpawnFailed: "spawn_failed",
+    Exited: "exited",
+    TreeGone: "tree_gone",
+    Prechecked: "prechecked",
+    NewRules: "rules",
+    Resumed: "resumed",
+    Tick: "tick",
+}
+
+
+def key_of(event: Event) -> str:
+    """The event's name in the table."""
+    if isinstance(event, Ask):
+        return f"ask.{event.verb}"
+    if isinstance(event, Probed):
+        return f"probed.{event.kind}"
+    return _PLAIN[type(event)]
+
+
+def _handler(name: str) -> Handler | None:
+    if name == IGNORED:
+        return None
+    module, function = name.split(".")
+    return cast(Handler, getattr(import_module(f"midwatch.policy.handlers.{module}"), function))
+
+
+_HANDLERS: dict[tuple[str, str], Handler | None] = {cell: _handler(row.handler) for cell, row in cells().items()}
+
+
+def initial(service: str, rules: Rules, now: Now) -> ServiceState:
+    """A service nobody has asked anything of yet."""
+    return ServiceState(id=service, rules=rules, since=now.awake)
+
+
+def step(state: ServiceState, event: Event, now: Now) -> Stepped:
+    """What becomes of `state`, and what has to be done, in order."""
+    if getattr(event, "run", state.run) != state.run:
+        return Stepped(state)  # about a run that is over
+    if type(event) is Tick and (state.wake_at is None or now.awake < state.wake_at):
+        return Stepped(state)  # early, or of a timer that was moved
+    handler = _HANDLERS[state.phase, key_of(event)]
+    if handler is None:
+        return Stepped(state)
+    draft = Draft(state, now.awake)
+    handler(draft, event)
+    return Stepped(draft.s, tuple(draft.actions))
