@@ -1,7 +1,7 @@
 """Configuration: TOML -> `ServiceSpec`s with the line of every error; JSON Schema; explanations; differences.
 
-The names below are the whole interface; each is imported when it is first used, so that `midwatch --version` and the
-engine (which needs `difference` only) pay for nothing else. Tests: tests/config.
+The names below are the whole interface; each is imported when it is first used, so that `midwatch
+--version` and the engine (which needs `difference` only) pay for nothing else. Tests: tests/config.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The service that `midwatch run -- CMD` supervises: the same keys as in a file, given as options.
 
-Project "run"; the caller's whole environment goes on to the command (it stands in for it), without what an outer manager
-meant for us alone (SVC-10); exit 0 ends it unless `keep`; it gives up after `crash_hard` crashes in a row, because somebody
-stands in front of it. Must not know how options are spelled on the command line beyond their names.
+Project "run"; the caller's whole environment goes on to the command (it stands in for it), without what an
+outer manager meant for us alone (SVC-10); exit 0 ends it unless `keep`; it gives up after `crash_hard`
+crashes in a row, because somebody stands in front of it. Must not know how options are spelled on the
+command line beyond their names.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from midwatch.config.build import Around, make_launch, make_rules
-from midwatch.config.keys import SERVICE
+from midwatch.config.keys import SERVICE, find
+from midwatch.config.launch import Around, make_launch
 from midwatch.config.problems import ConfigError, Problem, Report
+from midwatch.config.rules import make_rules
 from midwatch.config.tables import read
 from midwatch.model.service import Logs, ServiceSpec
 from midwatch.policy import defaults
@@ -51,8 +53,11 @@ def for_command(
     environ: Mapping[str, str] | None = None,
     **options: object,
 ) -> ServiceSpec:
-    """The spec of one command. `options` are named as in `OPTIONS` (None: not given), e.g. nice="10", memory="512M",
-    grace="5s", ready_http="http://...", crash_hard=0 (never give up). Raises `ConfigError`, its keys being options."""
+    """The spec of one command. Raises `ConfigError`, its keys being options.
+
+    `options` are named as in `OPTIONS` and None means not given, e.g. nice="10", memory="512M", grace="5s",
+    ready_http="http://...", crash_hard=0 (never give up).
+    """
     report = Report(WHERE)
     table = _table(options)
     table["command"] = list(argv)
@@ -77,16 +82,21 @@ def _table(options: Mapping[str, object]) -> dict[str, Any]:
     for option, value in options.items():
         if option not in OPTIONS:
             raise TypeError(f"for_command() got an unexpected keyword argument {option!r}")
-        if value is None or value == () or value == []:
+        if not _given(OPTIONS[option], value):
             continue
         *groups, last = OPTIONS[option].split(".")
         inner = table
         for group in groups:
             inner = inner.setdefault(group, {})
-        if last == "crash_hard" and value in (0, "0"):
-            value = "off"
-        inner[last] = value
+        inner[last] = "off" if last == "crash_hard" and value in {0, "0"} else value
     return table
+
+
+def _given(path: str, value: object) -> bool:
+    """None, an empty list and a flag that was not set are how a command line says "not given"."""
+    return not (
+        value is None or value == () or value == [] or (value is False and find(path).default is False)
+    )
 
 
 def _assignments(report: Report, env: Sequence[str] | Mapping[str, str | None]) -> dict[str, Any]:

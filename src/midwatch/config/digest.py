@@ -1,8 +1,8 @@
 """Which services differ between two configurations, and whether a difference needs a new process.
 
-A service is identified by its name; it restarts when its spawn facts changed and everything else applies live. What only
-mirrors the caller's shell (`Launch.ambient`: PATH, TERM, LANG ... as they came) is no spawn fact: `up` from cron or from
-another terminal must restart nothing. Lean: the engine imports it too.
+A service is identified by its name; it restarts when its spawn facts changed and everything else applies
+live. What only mirrors the caller's shell (`Launch.ambient`: PATH, TERM, LANG ... as they came) is no
+spawn fact: `up` from cron or from another terminal must restart nothing. Lean: the engine imports it too.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from midwatch.model.service import Launch, ServiceSpec
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """Service ids by what a reload means for them, in the order of the new configuration (removed: of the old one)."""
+    """Service ids by what a reload means for them, in the order of the configuration."""
 
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
@@ -25,7 +25,7 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 def spawn_facts(launch: Launch) -> Launch:
-    """The part of a launch that makes a process what it is; env files count by their contents, which are in `env`."""
+    """The part of a launch that makes a process what it is (env files count by what they put into `env`)."""
     env = {name: value for name, value in launch.env.items() if name not in launch.ambient}
     return msgspec.structs.replace(launch, env=env, env_files=(), ambient=())
 
@@ -45,7 +45,7 @@ def difference(
     fingerprints_then: Mapping[str, str] | None = None,
     fingerprints_now: Mapping[str, str] | None = None,
 ) -> Difference:
-    """Compare by id. Fingerprints (id -> `Machine.fingerprint`) may be left out, or lack a service: then they are equal."""
+    """Compare by id. A fingerprint (id -> `Machine.fingerprint`) that either side lacks counts as equal."""
     then, now = fingerprints_then or {}, fingerprints_now or {}
     before = {spec.id: spec for spec in old}
     after = {spec.id: spec for spec in new}

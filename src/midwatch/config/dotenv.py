@@ -1,8 +1,9 @@
 """Reading env files (SVC-15): NAME=VALUE lines, parsed literally, never sourced.
 
-No variable is expanded and no command runs. Names that belong to the shell (UID GID EUID EGID PPID) are ignored.
-Unquoted values end at the line or before " #"; single quotes keep everything; double quotes know \\n \\r \\t \\" \\\\ \\$.
-Quoted values may span lines (keys and certificates). Must not know where the values go, nor which of them win.
+No variable is expanded and no command runs. Names that belong to the shell (UID GID EUID EGID PPID) are
+ignored. Unquoted values end at the line or before " #"; single quotes keep everything; double quotes know
+\\n \\r \\t \\" \\\\ \\$. Quoted values may span lines (keys and certificates). Must not know where the
+values go, nor which of them win.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """The environment of a service: what of the caller's it gets, and what the configuration adds.
 
-Precedence, lowest first: the base set of the caller's variables (PATH HOME USER LOGNAME SHELL LANG LC_* TZ TMPDIR TERM),
-`env_files` (later files win), variables granted by `env_pass`, `env`. A variable that is neither in the base set nor
-granted is absent (H10). The names of the base set's part are returned as `ambient`: they differ between a terminal, cron and
-ssh, and must not restart anything by themselves. Must not know who the service runs as beyond "somebody else".
+Precedence, lowest first: the base set of the caller's variables (PATH HOME USER LOGNAME SHELL LANG LC_* TZ
+TMPDIR TERM), `env_files` (later files win), variables granted by `env_pass`, `env`. A variable that is
+neither in the base set nor granted is absent (H10). The names of the base set's part are returned as
+`ambient`: they differ between a terminal, cron and ssh, and must not restart anything by themselves. Must
+not know who the service runs as beyond "somebody else".
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def base(environ: Mapping[str, str], other_user: bool) -> dict[str, str]:
 
 
 def granted(environ: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
-    """The caller's variables that `env_pass` names; a * at the end takes all that begin so, except a manager's."""
+    """The caller's variables that `env_pass` names; NAME* takes all that begin so, save a manager's."""
     found: dict[str, str] = {}
     for name in names:
         if name.endswith("*"):

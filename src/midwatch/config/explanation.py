@@ -1,14 +1,17 @@
-"""What `midwatch check` says about a valid configuration: each service in a few lines, and every default filled in.
+"""What `midwatch check` says about a valid configuration: each service in a few lines, and every default
+filled in.
 
 Names of variables are shown, never their values. Must not read anything but `Loaded`.
 """
 
 from __future__ import annotations
 
-from midwatch.config.keys import GROUPS, SERVICE
+from midwatch.config.keys import MIDWATCH, SERVICE
 from midwatch.config.problems import Loaded
 from midwatch.model import units
 from midwatch.model.service import Probe, ServiceSpec
+
+MEANINGS = {key.path: key.meaning for key in MIDWATCH + SERVICE}
 
 
 def explain(loaded: Loaded) -> str:
@@ -19,11 +22,27 @@ def explain(loaded: Loaded) -> str:
         lines += ["", *_service(spec)]
     if loaded.warnings:
         lines += ["", "Warnings:", *(f"  {warning}" for warning in loaded.warnings)]
-    lines += ["", "Defaults filled in:"]
+    return "\n".join([*lines, *_defaults(loaded)])
+
+
+def _defaults(loaded: Loaded) -> list[str]:
+    """Each default once, under the services that it was filled in for."""
+    everywhere = "every service"
+    users: dict[str, list[str]] = {}
     for line in loaded.filled:
-        meaning = _meaning(line)
-        lines.append(f"  {line}" + (f"  # {meaning}" if meaning else ""))
-    return "\n".join(lines)
+        scope, _, rest = line.partition(".")
+        owner, _, rest = rest.partition(".") if scope == "service" else ("[midwatch]", "", rest)
+        users.setdefault(rest, []).append(owner)
+    services = {line.split(".")[1] for line in loaded.filled if line.startswith("service.")}
+    groups: dict[str, list[str]] = {}
+    for rest, owners in users.items():
+        group = everywhere if len(services) > 1 and len(owners) == len(services) else ", ".join(owners)
+        meaning = MEANINGS.get(rest.split(" = ")[0])
+        groups.setdefault(group, []).append(f"  {rest}" + (f"  # {meaning}" if meaning else ""))
+    lines = []
+    for group in sorted(groups, key=lambda name: (name != "[midwatch]", name == everywhere, name)):
+        lines += ["", f"Defaults filled in for {group}:", *groups[group]]
+    return lines
 
 
 def _service(spec: ServiceSpec) -> list[str]:
@@ -55,7 +74,9 @@ def _command(argv: tuple[str, ...]) -> str:
 def _probe(probe: Probe) -> str:
     if probe.notify:
         return "when it says READY=1"
-    targets = {"http": probe.http, "tcp": probe.tcp, "a line like": probe.log, "file": probe.file}
+    if probe.log:
+        return f"when a line of its output matches {probe.log}"
+    targets = {"http": probe.http, "tcp": probe.tcp, "file": probe.file}
     if probe.command:
         targets["command"] = _command(probe.command)
     shown = next(f"{word} {target}" for word, target in targets.items() if target)
@@ -79,11 +100,3 @@ def _stop(spec: ServiceSpec) -> str:
     name = signal.Signals(stop.signal).name
     grace, verify = units.format_seconds(stop.grace), units.format_seconds(stop.verify)
     return f"{name}, {grace} to leave, then killed and verified for up to {verify}"
-
-
-def _meaning(line: str) -> str:
-    """What the key of a filled-in default is for."""
-    parts = line.split(" = ", maxsplit=1)[0].split(".")
-    path = ".".join(parts[2:])
-    found = next((key.meaning for key in SERVICE if parts[0] == "service" and key.path == path), "")
-    return found or GROUPS.get(path, "")

@@ -1,7 +1,8 @@
-"""What the services of a file need of each other: names to ids, the state each has to reach, no cycle, no nonsense.
+"""What the services of a file need of each other: names to ids, the state each has to reach, no cycle, no
+nonsense.
 
-A name with `instances` means all of them; "project/name" means a service of another project, which nobody can check
-here. Must not decide who starts when (policy/fleet.py).
+A name with `instances` means all of them; "project/name" means a service of another project, which nobody
+can check here. Must not decide who starts when (policy/fleet.py).
 """
 
 from __future__ import annotations
@@ -104,11 +105,11 @@ def _check(report: Report, path: Path, needed: Draft, name: str, state: str | No
 
 
 def _cycles(report: Report, edges: dict[str, dict[str, Path]]) -> None:
-    """Report each circle once, with its whole path, at the need that closes it. Iterative: chains may be long."""
+    """Report a circle with its whole path, at the need that closes it. Iterative: chains may be long."""
     done: set[str] = set()
-    for root in edges:
+    for root, first in edges.items():
         trail: list[str] = []
-        stack = [(root, iter(edges[root]))] if root not in done else []
+        stack = [(root, iter(first))] if root not in done else []
         trail += [root] if stack else []
         while stack:
             name, rest = stack[-1]

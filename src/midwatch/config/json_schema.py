@@ -1,7 +1,7 @@
 """JSON Schema (2020-12) of midwatch.toml, generated from the table of keys, for editors and other programs.
 
-It describes shapes: everything that the table knows. What only the whole file tells (needs, contradictions, files that
-have to exist) is `midwatch check`'s. Must not contain a key of its own.
+It describes shapes: everything that the table knows. What only the whole file tells (needs,
+contradictions, files that have to exist) is `midwatch check`'s. Must not contain a key of its own.
 """
 
 from __future__ import annotations

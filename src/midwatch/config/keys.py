@@ -1,8 +1,8 @@
 """Every key of the configuration, once: kind, default, meaning and an example.
 
-This table drives validation (tables.py), the JSON Schema (schema.py), `midwatch check` (explain.py) and the reference
-in the documentation (`reference_rows`). A key that is not in here does not exist. Defaults come from policy/defaults.py.
-Must not read a file.
+This table drives validation (tables.py), the JSON Schema (schema.py), `midwatch check` (explain.py) and
+the reference in the documentation (`reference_rows`). A key that is not in here does not exist. Defaults
+come from policy/defaults.py. Must not read a file.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from typing import Any
 
 import msgspec
 
+from midwatch.config import compound as c
 from midwatch.config import kinds as k
+from midwatch.config.kind import Kind
 from midwatch.policy import defaults as d
 
 LOG_TOTAL = 2 << 30  # TODO(policy): belongs to defaults.py
@@ -32,7 +34,7 @@ class Key(msgspec.Struct, frozen=True):
     """One key. `path` is relative to its table; `default` is a model value, or `Unset`."""
 
     path: str
-    kind: k.Kind
+    kind: Kind
     default: Any
     meaning: str
     example: str
@@ -69,7 +71,7 @@ def _targets(group: str, so: str) -> tuple[Key, ...]:
         Key(
             f"{group}.tcp", k.TCP, UNUSED, f"{so} while this address accepts a connection", '"127.0.0.1:5432"'
         ),
-        Key(f"{group}.command", k.ARGV, UNUSED, f"{so} while this command exits 0", '["pg_isready", "-q"]'),
+        Key(f"{group}.command", c.ARGV, UNUSED, f"{so} while this command exits 0", '["pg_isready", "-q"]'),
         Key(f"{group}.any_owner", k.FLAG, False, any_owner, "true"),
     )
 
@@ -130,25 +132,25 @@ MIDWATCH: tuple[Key, ...] = (
 )
 
 _PROCESS: tuple[Key, ...] = (
-    Key("command", k.ARGV, REQUIRED, "what to run, without a shell; run in `cwd`", '["python", "server.py"]'),
+    Key("command", c.ARGV, REQUIRED, "what to run, without a shell; run in `cwd`", '["python", "server.py"]'),
     Key("cwd", k.PATH, Unset("the file's folder"), "where it runs, relative to the file", '"app"'),
     Key(
         "env",
-        k.ENV,
+        c.ENV,
         Unset("nothing"),
         "variables to set; false removes one",
         '{ PORT = "8080", DEBUG = false }',
     ),
     Key(
         "env_files",
-        k.TEXTS,
+        c.TEXTS,
         Unset("none"),
         "files of NAME=VALUE lines, relative to the file, read literally",
         '[".env"]',
     ),
     Key(
         "env_pass",
-        k.TEXTS,
+        c.TEXTS,
         Unset("none"),
         "further variables of the caller to pass on (a * at the end: all that begin so)",
         '["AWS_*"]',
@@ -157,7 +159,7 @@ _PROCESS: tuple[Key, ...] = (
     Key("umask", k.UMASK, Unset("the daemon's"), "permissions that new files do not get", '"027"'),
     Key(
         "rlimits",
-        k.RLIMITS,
+        c.RLIMITS,
         Unset("the daemon's"),
         'limits: a number, a size, "unlimited" or [soft, hard]',
         "{ nofile = 4096 }",
@@ -206,7 +208,7 @@ _LIFE: tuple[Key, ...] = (
     Key("oneshot", k.FLAG, False, "it ends by itself; exit 0 means done", "true"),
     Key(
         "needs",
-        k.NEEDS,
+        c.NEEDS,
         Unset("nothing"),
         "what has to be there first: started, ready or completed",
         '{ db = "ready" }',
@@ -279,7 +281,7 @@ _ENDS: tuple[Key, ...] = (
     ),
     Key(
         "restart.permanent",
-        k.CODES,
+        c.CODES,
         d.PERMANENT_CODES,
         "exit codes that say: trying again cannot help",
         "[64, 78]",

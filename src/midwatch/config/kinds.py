@@ -1,7 +1,9 @@
-"""The kinds of values a key can have: how each is read, shown and described in JSON Schema.
+"""The kinds of single values a key can have (compound.py has the others): how each is read, shown and
+described in JSON Schema.
 
-`read` turns what TOML (or an option of the command line) gave into a model value or raises `Bad` with what is wrong
-and what to do; `show` writes a value as one would write it in the file. Must not know which key it reads for.
+`read` turns what TOML (or an option of the command line) gave into a model value or raises `Bad` with what
+is wrong and what to do; `show` writes a value as one would write it in the file. Must not know which key
+it reads for.
 """
 
 from __future__ import annotations
@@ -10,9 +12,7 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import msgspec
-
-from midwatch.config import shell
+from midwatch.config.kind import Bad, Kind, wrong
 from midwatch.config.problems import nearest, quoted
 from midwatch.model import units
 from midwatch.model.service import Window
@@ -27,68 +27,6 @@ _MOST = 1 << 60  # bytes or seconds: far above anything real, far below what ove
 _MOST_COUNT = 100_000  # a window keeps one time per occurrence
 
 T = TypeVar("T")
-
-
-class Bad(Exception):
-    """A value that cannot be used; `at` is the way from the key to the offending part."""
-
-    def __init__(self, message: str, hint: str = "", at: tuple[str | int, ...] = ()) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.at = at
-
-    def under(self, part: str | int) -> Bad:
-        """The same complaint, about one part of a larger value."""
-        self.at = (part, *self.at)
-        return self
-
-
-class ManyBad(Exception):
-    """Several parts of one value are bad."""
-
-    def __init__(self, parts: list[Bad]) -> None:
-        super().__init__(parts)
-        self.parts = parts
-
-
-class Kind(msgspec.Struct, frozen=True):
-    """One kind of value: a word for it, its JSON Schema, its reader and its writer."""
-
-    words: str
-    schema: dict[str, Any]
-    read: Callable[[object], Any]
-    show: Callable[[Any], str]
-
-
-def described(value: object) -> str:
-    """What the user wrote, with its type in his words."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case str():
-            return f"the string {quoted(value)}"
-        case int() | float():
-            return f"the number {str(value)[:40]}"
-        case list():
-            return "an array"
-        case dict():
-            return "a table"
-        case None:
-            return "nothing"
-        case _:
-            return f"the date {value}"
-
-
-def wrong(wanted: str, value: object, hint: str = "") -> Bad:
-    """The commonest complaint."""
-    return Bad(f"expected {wanted}, found {described(value)}", hint)
-
-
-def gather(parts: list[Bad]) -> None:
-    """Raise if anything was found."""
-    if parts:
-        raise ManyBad(parts)
 
 
 # -- single values -----------------------------------------------------------------------------------------------
@@ -218,31 +156,6 @@ def choice(*words: str) -> Kind:
     return Kind(" or ".join(f'"{word}"' for word in words), {"enum": list(words)}, read, quoted)
 
 
-def _argv(value: object) -> tuple[str, ...]:
-    if isinstance(value, str):
-        try:
-            words = shell.split(value)
-        except ValueError as error:
-            raise Bad(str(error), f'use ["sh", "-c", {quoted(value.strip())}], or a list of words') from None
-    elif isinstance(value, list | tuple):
-        words = list(value)
-        hint = "put numbers and flags in quotes too"
-        gather(
-            [
-                wrong("a string", word, hint).under(at)
-                for at, word in enumerate(words)
-                if not isinstance(word, str)
-            ]
-        )
-    else:
-        raise wrong("a list of words or a string", value, 'for example ["python", "server.py"]')
-    if not words or not words[0].strip():
-        raise Bad("is empty", 'for example ["python", "server.py"]')
-    if any("\0" in word for word in words):
-        raise Bad("contains a NUL character, which no program can be given")
-    return tuple(words)
-
-
 def _signal(value: object) -> int:
     import signal
 
@@ -337,131 +250,7 @@ def _regex(value: object) -> str:
     return text
 
 
-# -- collections ---------------------------------------------------------------------------------------------------
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    if isinstance(value, str):
-        value = [value]
-    if not isinstance(value, list | tuple):
-        raise wrong("a list of strings", value)
-    gather(
-        [
-            wrong("a string", item).under(at)
-            for at, item in enumerate(value)
-            if not isinstance(item, str) or not item
-        ]
-    )
-    return tuple(value)
-
-
-def _codes(value: object) -> tuple[int, ...]:
-    if not isinstance(value, list | tuple):
-        raise wrong("a list of exit codes", value, "for example [64, 78]")
-    code = whole(1, 255)
-    for at, item in enumerate(value):
-        try:
-            code.read(item)
-        except Bad as bad:
-            raise bad.under(at) from None
-    return tuple(sorted(set(value)))
-
-
-def _env(value: object) -> dict[str, str | None]:
-    if not isinstance(value, dict):
-        raise wrong("a table of variables", value, 'for example { PORT = "8080" }')
-    result: dict[str, str | None] = {}
-    parts = []
-    for name, item in value.items():
-        if not VARIABLE.fullmatch(name):
-            parts.append(Bad("is not a name for a variable", "no = and no NUL in it", (name,)))
-        elif item is None or item is False:
-            result[name] = None
-        elif isinstance(item, int) and not isinstance(item, bool):
-            result[name] = str(item)
-        elif not isinstance(item, str) or "\0" in item:
-            hint = (
-                "write it in quotes, as the program is to see it"
-                if not isinstance(item, str)
-                else "a NUL cannot be passed"
-            )
-            parts.append(wrong("a string, a whole number or false", item, hint).under(name))
-        else:
-            result[name] = item
-    gather(parts)
-    return result
-
-
-def _rlimit(name: str, value: object) -> int | None:
-    if value in ("unlimited", "infinity"):
-        return None
-    if name in BYTE_LIMITS and isinstance(value, str):
-        return int(size(0).read(value))
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 63:
-        wanted = 'a number, a size or "unlimited"' if name in BYTE_LIMITS else 'a number or "unlimited"'
-        raise wrong(wanted, value)
-    return value
-
-
-def _rlimits(value: object) -> dict[str, tuple[int | None, int | None]]:
-    if not isinstance(value, dict):
-        raise wrong("a table of limits", value, "for example { nofile = 4096 }")
-    known = sorted((*BYTE_LIMITS, *COUNT_LIMITS))
-    result = {}
-    parts = []
-    for name, item in value.items():
-        if name not in known:
-            close = nearest(name, known)
-            hint = f"did you mean {close}?" if close else f"known: {', '.join(known)}"
-            parts.append(Bad("is not a known limit", hint, (name,)))
-            continue
-        try:
-            pair = item if isinstance(item, list | tuple) else [item, item]
-            if len(pair) != 2:
-                raise wrong("one limit, or [soft, hard]", item)
-            soft, hard = (_rlimit(name, part) for part in pair)
-            if hard is not None and (soft is None or soft > hard):
-                raise Bad("the soft limit is above the hard one", "[soft, hard]")
-            result[name] = (soft, hard)
-        except Bad as bad:
-            parts.append(bad.under(name))
-    gather(parts)
-    return result
-
-
-def _needs(value: object) -> dict[str, str | None]:
-    """Name -> what it has to be; None: decided by what the needed service is."""
-    if isinstance(value, list | tuple):
-        names = _texts(value)
-        twice = {name for name in names if names.count(name) > 1}
-        gather(
-            [
-                Bad(f"{quoted(name)} is listed twice", "", (at,))
-                for at, name in enumerate(names)
-                if name in twice
-            ]
-        )
-        return dict.fromkeys(names)
-    if not isinstance(value, dict):
-        raise wrong("a list of services", value, 'for example ["db"] or { db = "ready" }')
-    state = choice("started", "ready", "completed")
-    parts = []
-    for name, item in value.items():
-        try:
-            state.read(item)
-        except Bad as bad:
-            parts.append(bad.under(name))
-    gather(parts)
-    return dict(value)
-
-
-def _plain(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
-
-
-_ITEMS = {"type": "array", "items": {"type": "string", "minLength": 1}}
 _WINDOW = {"anyOf": [{"type": "string", "pattern": r"^\s*[0-9]{1,6}\s+in\s+.+$"}, {"enum": ["off", False]}]}
-
 TEXT = Kind("a text", {"type": "string", "minLength": 1}, _text, quoted)
 PATH = Kind("a path", {"type": "string", "minLength": 1}, _text, quoted)
 FLAG = Kind("true or false", {"type": "boolean"}, _flag, lambda value: "true" if value else "false")
@@ -471,12 +260,6 @@ SHARE = Kind(
     {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string", "pattern": "%\\s*$"}]},
     _share,
     str,
-)
-ARGV = Kind(
-    "a list of words or a string",
-    {"anyOf": [{**_ITEMS, "minItems": 1}, {"type": "string", "minLength": 1}]},
-    _argv,
-    _plain,
 )
 SIGNAL = Kind(
     "a signal",
@@ -496,36 +279,3 @@ PORT = Kind("a port", {"type": "integer", "minimum": 1, "maximum": 65535}, _port
 HTTP = Kind("a URL", {"type": "string", "pattern": "^https?://."}, _http, quoted)
 TCP = Kind("HOST:PORT", {"type": "string", "pattern": "^.+:[0-9]{1,5}$"}, _tcp, quoted)
 REGEX = Kind("a regular expression", {"type": "string", "format": "regex", "minLength": 1}, _regex, quoted)
-TEXTS = Kind("a list of strings", {"anyOf": [_ITEMS, {"type": "string", "minLength": 1}]}, _texts, _plain)
-CODES = Kind(
-    "a list of exit codes",
-    {"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": 255}},
-    _codes,
-    _plain,
-)
-ENV = Kind(
-    "a table of variables",
-    {
-        "type": "object",
-        "additionalProperties": {"anyOf": [{"type": ["string", "integer"]}, {"const": False}]},
-    },
-    _env,
-    _plain,
-)
-RLIMITS = Kind(
-    "a table of limits",
-    {"type": "object", "propertyNames": {"enum": sorted((*BYTE_LIMITS, *COUNT_LIMITS))}},
-    _rlimits,
-    _plain,
-)
-NEEDS = Kind(
-    "a list of services, or a table service -> state",
-    {
-        "anyOf": [
-            _ITEMS,
-            {"type": "object", "additionalProperties": {"enum": ["started", "ready", "completed"]}},
-        ]
-    },
-    _needs,
-    _plain,
-)

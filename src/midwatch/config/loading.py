@@ -1,7 +1,8 @@
 """From a path to a validated `Loaded`, or a `ConfigError` with every problem of the file.
 
-Decides how a file may fail before its content matters (missing, unreadable, not UTF-8, too large, not TOML), what the
-project is called, and which file belongs to a folder. Must not know a single key of a service (keys.py, build.py).
+Decides how a file may fail before its content matters (missing, unreadable, not UTF-8, too large, not
+TOML), what the project is called, and which file belongs to a folder. Must not know a single key of a
+service (keys.py, build.py).
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from midwatch.config import graph
-from midwatch.config.build import Around, draft
+from midwatch.config.build import draft
 from midwatch.config.keys import MIDWATCH
-from midwatch.config.kinds import described
+from midwatch.config.kind import described
+from midwatch.config.launch import Around
 from midwatch.config.locate import Path, locate
 from midwatch.config.problems import ConfigError, Loaded, Problem, Report, Settings, dotted, nearest, quoted
 from midwatch.config.tables import Values, read
@@ -72,7 +74,7 @@ def load_text(text: str, file: str, *, environ: Mapping[str, str]) -> Loaded:
 
 
 def project_of(path: str | os.PathLike[str]) -> str:
-    """The project of a file, also of one that has problems elsewhere (for `ps` and `stop` inside its folder)."""
+    """The project of a file, also of one with problems elsewhere (for `ps` and `stop` inside its folder)."""
     file = os.path.abspath(os.fspath(path))
     document, _ = _document(_text(file), file)
     section = document.get("midwatch")

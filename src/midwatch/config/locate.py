@@ -1,8 +1,9 @@
 """Where in a TOML file each key stands, because tomllib does not tell.
 
-A small cursor over the source notes line and column of every table header, key (dotted, quoted, inline) and array
-element under the path that it has in tomllib's result. It expects a document that tomllib has accepted: it checks
-nothing, never raises, and on other text returns what it had found so far. Must not know any key of ours.
+A small cursor over the source notes line and column of every table header, key (dotted, quoted, inline)
+and array element under the path that it has in tomllib's result. It expects a document that tomllib has
+accepted: it checks nothing, never raises, and on other text returns what it had found so far. Must not
+know any key of ours.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class _Cursor:
         return line, at - self.starts[line - 1] + 1
 
     def note(self, path: Path, at: int) -> None:
-        """The path is defined here; tables that it only passes through are mentioned, and may be defined later."""
+        """The path is defined here; a table that it only passes through may still be defined later."""
         for length in range(1, min(len(path), _DEEPEST)):
             self.places.setdefault(path[:length], self.place(at))
         if path in self.explicit:

@@ -1,8 +1,8 @@
 """What reading a configuration results in: values on the good path, a list of problems on the bad one.
 
-A problem says what is wrong, where (file, line, column, key) and what to do, so that the CLI can print it and
-`--json` can carry it. All problems of a file are collected before `ConfigError` is raised; a file with an error
-changes nothing. Must not know TOML nor any single key.
+A problem says what is wrong, where (file, line, column, key) and what to do, so that the CLI can print it
+and `--json` can carry it. All problems of a file are collected before `ConfigError` is raised; a file with
+an error changes nothing. Must not know TOML nor any single key.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """A valid configuration. `filled` names each default that was filled in, as "service.web.stop.grace = 10s (default)"."""
+    """A valid configuration. `filled` names each default, as 'service.web.stop.grace = "10s" (default)'."""
 
     path: str
     project: str
@@ -73,7 +73,7 @@ class Report:
         self.filled: list[str] = []
 
     def place(self, path: tuple[str | int, ...]) -> tuple[int, int]:
-        """Line and column of a key, or of the nearest table around it; (0, 0) when the source has no lines."""
+        """Line and column of a key or of the nearest table around it; (0, 0) when the source has no lines."""
         while path and path not in self.places:
             path = path[:-1]
         return self.places.get(path, (1, 1) if self.places else (0, 0))

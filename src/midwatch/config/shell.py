@@ -1,8 +1,8 @@
 """Splitting a command that was written as one string, and refusing what only a shell would understand.
 
-Midwatch never runs a shell by itself: a string is split into words as a shell would quote them, and anything a shell
-would have acted on (pipes, redirections, variables, substitutions) is an error that names it, because running it
-literally would be a surprise. Must not look at the file system.
+Midwatch never runs a shell by itself: a string is split into words as a shell would quote them, and
+anything a shell would have acted on (pipes, redirections, variables, substitutions) is an error that names
+it, because running it literally would be a surprise. Must not look at the file system.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def split(text: str) -> list[str]:
 
 
 def shell_only(text: str) -> str | None:
-    """The first thing in the text that a shell would act on, in words; None when it is only words and quotes."""
+    """The first thing in the text that a shell would act on; None when it is only words and quotes."""
     quote = ""
     before = " "
     at = 0

@@ -1,7 +1,7 @@
 """Reading one table of the file against the table of keys: unknown keys, wrong values, defaults.
 
-Every problem goes into the report with its line, and a default stands in for a bad value, so that one look finds all
-problems of a file and none is a consequence of another. Must not know what a key means.
+Every problem goes into the report with its line, and a default stands in for a bad value, so that one look
+finds all problems of a file and none is a consequence of another. Must not know what a key means.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from midwatch.config.keys import OPTIONAL_GROUPS, REQUIRED, Key, Unset
-from midwatch.config.kinds import Bad, ManyBad, described
+from midwatch.config.kind import Bad, ManyBad, described
 from midwatch.config.problems import Report, nearest
 
 Path = tuple[str | int, ...]
@@ -103,8 +103,8 @@ def _one(report: Report, table: dict[str, Any], key: Key, values: Values) -> Non
         report.error((*path, *bad.at), bad.message, bad.hint)
         values.failed.add(key.path)
     except ManyBad as many:
-        for bad in many.parts:
-            report.error((*path, *bad.at), bad.message, bad.hint)
+        for part in many.parts:
+            report.error((*path, *part.at), part.message, part.hint)
         values.failed.add(key.path)
 
 
