@@ -20,6 +20,7 @@ import msgspec
 from midwatch.model.service import Logs
 from midwatch.record.files import open_fresh, open_read
 
+FIRST = 0  # the number of the first file of a run
 CHUNK = 1 << 16
 MOST_FILES = 200  # of one service, indexes not counted: a crash loop makes small files
 MOST_TAIL = 64 << 20  # bytes that `tail` returns at most
@@ -273,7 +274,7 @@ def gaps(folder: Path, *, run: str | None = None, stream: str = "out") -> list[G
     out: list[Gap] = []
     expected: dict[str, int] = {}
     for file in files(folder, run=run, stream=stream):
-        first = expected.get(file.run, 1)
+        first = expected.get(file.run, FIRST)
         if file.n > first:
             out.append(Gap(file.run, stream, first, file.n - 1, _least(folder, file, first)))
         expected[file.run] = file.n + 1
