@@ -162,6 +162,9 @@ class Machine(Protocol):
     def held(self, tree: Tree) -> Reading:
         """Held memory of the tree in bytes: RssAnon + RssShmem + VmSwap (+ hugetlb), summed: an upper bound for more than one process."""
 
+    def held_one(self, pid: int) -> Reading:
+        """Held memory of one process."""
+
     def open_fds(self, pid: int) -> tuple[int | None, int | None]:
         """Number of open descriptors and their soft limit; None each when not readable."""
 

@@ -1,0 +1,188 @@
+"""`LinuxMachine`: the Machine protocol on Linux, put together from this folder's parts.
+
+Holds what has to be remembered between calls: our cgroups, the scanner's markers, the place in the kernel log. Safe
+to call from worker threads for the methods that ports.py marks blocking. Must not decide anything.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from midwatch.machine.linux import cgroup, end, host, limits, meters, pidfd, procfs
+from midwatch.machine.linux import launch as launches
+from midwatch.machine.linux.tree import Scanner
+from midwatch.machine.ports import Containment, Ended, Host, LaunchProblem, Reading, Target, Tree
+from midwatch.model.identity import Now, ProcId
+from midwatch.model.service import Launch
+
+_FRESH = 0.25  # seconds: age up to which a meter may share a look at /proc with others
+_LEAVING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+
+
+class LinuxMachine:
+    """One Linux machine as one instance sees it. `instance` names our cgroups, `keeper_pid` is the subreaper."""
+
+    def __init__(self, instance: str, keeper_pid: int) -> None:
+        """Looks at mounts and capabilities; changes nothing."""
+        self._boot = host.boot_id()
+        self._cgroups = cgroup.Cgroups(instance)
+        self._scanner = Scanner(keeper_pid, self._boot)
+        self._keeper = keeper_pid
+        self._log = meters.KernelLog()
+        self._version = procfs.kernel_version(os.uname().release)
+        self._host: Host | None = None
+
+    def now(self) -> Now:
+        """CLOCK_MONOTONIC (stops in suspend), wall clock, boot id."""
+        return Now(time.monotonic(), time.time(), self._boot)
+
+    def host(self) -> Host:
+        """Capabilities, found out at the first call."""
+        if self._host is None:
+            self._host = host.probe(self._cgroups, self._boot)
+        return self._host
+
+    def identify(self, pid: int) -> ProcId | None:
+        """See ports. A child of the keeper is asked for its marker while it has one."""
+        stat = pidfd.look(pid)
+        if stat is None:
+            return None
+        if stat.ppid == self._keeper:
+            self._scanner.learn(stat)
+        return ProcId(pid, stat.start, self._boot)
+
+    def alive(self, proc: ProcId) -> bool:
+        """See ports."""
+        stat = pidfd.look(proc.pid)
+        return stat is not None and stat.start == proc.start and proc.boot == self._boot and not stat.dead
+
+    def watch(self, proc: ProcId) -> int | None:
+        """A pidfd that becomes readable when exactly this process ends; the caller closes it. None: it is gone."""
+        return pidfd.open_checked(proc) if proc.boot == self._boot else None
+
+    def exit_status(self, proc: ProcId, fd: int | None = None) -> int | None:
+        """The raw wait status of a process that is not our child (an adopted run); None: nobody can tell."""
+        return pidfd.exit_status(proc, fd) if proc.boot == self._boot else None
+
+    def lookup(self, launch: Launch) -> Target | LaunchProblem:
+        """See ports."""
+        return launches.lookup(launch)
+
+    def fingerprint(self, launch: Launch) -> str:
+        """See ports."""
+        return launches.fingerprint(launch)
+
+    def contain(self, run: str, launch: Launch) -> Containment:
+        """See ports. The memory group is made only for a run with a limit: each one costs the kernel a while after."""
+        if launch.contain == "none":
+            return Containment(why_not='contain = "none"')
+        return self._cgroups.make(run, launch.memory_hard, launch.contain == "cgroup")
+
+    def place(self, moves: list[tuple[Containment, int]]) -> list[OSError | None]:
+        """See ports."""
+        results: list[OSError | None] = []
+        for containment, pid in moves:
+            failure: OSError | None = None
+            for directory in containment.dirs:
+                try:
+                    cgroup.place(directory, pid)
+                except OSError as error:
+                    failure = error
+                    break
+            results.append(failure)
+        return results
+
+    def prepare(self, pid: int, launch: Launch) -> list[str]:
+        """See ports."""
+        return limits.prepare(pid, launch)
+
+    def signal(self, proc: ProcId, signum: int) -> bool:
+        """See ports. Raises PermissionError (a program that took another user's rights)."""
+        return proc.boot == self._boot and pidfd.send(proc, signum)
+
+    def signal_group(self, tree: Tree, signum: int) -> int:
+        """See ports. A tree that is frozen or stopped is woken for a signal that asks it to leave.
+
+        The number is exact for members one by one; for the group it is the cgroup's count, or 1 ("somebody").
+        """
+        if tree.main.boot != self._boot:
+            return 0
+        kill = tree.containment.kill
+        leaving = signum in _LEAVING
+        if kill and leaving:
+            cgroup.thaw(kill)
+        try:
+            if tree.own_group and pidfd.send_group(tree.main, signum):
+                if leaving:
+                    pidfd.send_group(tree.main, signal.SIGCONT)
+                return max(1, len(cgroup.pids(kill) or ())) if kill else 1
+        except PermissionError:
+            pass  # nobody of the group may be signalled; perhaps others of the tree
+        return sum(self._tell(proc, signum, leaving) for proc in self.members(tree))
+
+    def _tell(self, proc: ProcId, signum: int, leaving: bool) -> bool:
+        try:
+            told = pidfd.send(proc, signum)
+            if told and leaving:
+                pidfd.send(proc, signal.SIGCONT)
+            return told
+        except PermissionError:
+            return False
+
+    def members(self, tree: Tree) -> list[ProcId]:
+        """See ports."""
+        return self._scanner.identities(self._scanner.find(tree))
+
+    def empty(self, tree: Tree) -> bool | None:
+        """See ports."""
+        if tree.main.boot != self._boot:
+            return True
+        occupied = cgroup.populated(tree.containment.kill) if tree.containment.kill else None
+        return None if occupied is None else not occupied
+
+    def end(self, tree: Tree, polite: float, verify: float) -> Ended:
+        """See ports."""
+        if tree.main.boot != self._boot:
+            return Ended("tree", 0)  # nobody outlives a reboot
+        return end.Ending(self._scanner, tree).run(polite, verify)
+
+    def release(self, containment: Containment) -> None:
+        """See ports."""
+        self._cgroups.release(containment)
+
+    def oom_kills(self, containment: Containment) -> int | None:
+        """See ports."""
+        return cgroup.oom_kills(containment.memory) if containment.memory else None
+
+    def kernel_oom(self, pids: set[int], since: float) -> str | None:
+        """See ports."""
+        return self._log.oom(pids, since)
+
+    def _pids(self, tree: Tree) -> list[int]:
+        """The members for a reading: from the cgroup, else from a look at /proc that others may share."""
+        inside = cgroup.pids(tree.containment.kill) if tree.containment.kill else None
+        if inside is None:
+            inside = self._scanner.find(tree, _FRESH).pids
+        return sorted(inside - {self._keeper, os.getpid()})
+
+    def held(self, tree: Tree) -> Reading:
+        """See ports."""
+        return meters.held(self._pids(tree), self._version)
+
+    def held_one(self, pid: int) -> Reading:
+        """See ports."""
+        return meters.held([pid], self._version)
+
+    def open_fds(self, pid: int) -> tuple[int | None, int | None]:
+        """See ports."""
+        return meters.open_fds(pid)
+
+    def listener_in_tree(self, tree: Tree, host: str, port: int) -> bool | None:
+        """See ports."""
+        return meters.owner(self._pids(tree), host, port)
+
+    def free_bytes(self, path: str) -> int | None:
+        """See ports."""
+        return meters.free_bytes(path)

@@ -1,0 +1,134 @@
+"""The last rung of the stop ladder: end everything of a tree, and say what proves that nothing is left.
+
+With a cgroup: cgroup.kill (proof against forks), before 5.14 freeze and KILL. Without: STOP everybody until a look at
+/proc finds nobody new, so that forks end and descent stays readable, then KILL through pidfds; done after two
+empty looks. Always bounded by the caller's seconds; what could not be ended is named, never hidden. Must not decide
+when to end something. Tests: tests/machine/contract.py, test_end.py.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+
+from midwatch.machine.linux import cgroup, pidfd
+from midwatch.machine.linux.tree import Found, Scanner
+from midwatch.machine.ports import Ended, Rung, Tree
+from midwatch.model.identity import ProcId
+
+_STOP_ROUNDS = 10  # systemd-oomd and oomd give up after as many (spec guards 6.2)
+_MOST_PIDFDS = 256  # waited for at once; the rest is seen by the next look
+
+
+class Ending:
+    """One call of `end`."""
+
+    def __init__(self, scanner: Scanner, tree: Tree) -> None:
+        """Nothing is signalled yet."""
+        self._scanner = scanner
+        self._tree = tree
+        self._group = tree.containment.kill
+        self._found: Found | None = None
+        self._seen: set[ProcId] = set()
+        self._denied: set[ProcId] = set()
+
+    def run(self, polite: float, verify: float) -> Ended:
+        """The whole rung, at most `polite + verify` seconds."""
+        began = time.monotonic()
+        if polite > 0:
+            self._ask(began + polite)
+        left = self._kill(began + polite + verify)
+        return Ended(self._rung(), len(self._seen) - len(left), tuple(left))
+
+    def _look(self) -> list[ProcId]:
+        self._found = self._scanner.find(self._tree)
+        members = self._scanner.identities(self._found)
+        self._seen.update(members)
+        return members
+
+    def _ask(self, until: float) -> None:
+        """TERM to each member once (later ones too), until nobody is left or the time is up."""
+        if self._group:
+            cgroup.thaw(self._group)
+        told: set[ProcId] = set()
+        pause = 0.02
+        while members := self._look():
+            for proc in members:
+                if proc not in told:
+                    told.add(proc)
+                    self._send(proc, signal.SIGTERM)
+                    self._send(proc, signal.SIGCONT)  # a stopped process cannot hear TERM
+            now = time.monotonic()
+            if now >= until:
+                return
+            wait(members, min(until - now, pause))
+            pause = min(pause * 2, 0.5)
+
+    def _kill(self, until: float) -> list[ProcId]:
+        frozen = False
+        stopped: set[ProcId] = set()
+        rounds = empty = 0
+        try:
+            while True:
+                by_group = self._group is not None and cgroup.kill(self._group)
+                if self._group and not by_group:
+                    frozen = cgroup.freeze(self._group, True) or frozen
+                members = self._look()
+                empty = 0 if members else empty + 1
+                now = time.monotonic()
+                if empty == 2 or now >= until or (members and self._denied.issuperset(members)):
+                    return members
+                fresh = [proc for proc in members if proc not in stopped]
+                if fresh and rounds < _STOP_ROUNDS and not by_group:
+                    rounds += 1
+                    stopped.update(fresh)
+                    for proc in fresh:
+                        self._send(proc, signal.SIGSTOP)
+                    continue
+                for proc in members:
+                    self._send(proc, signal.SIGKILL)
+                wait(members, min(until - now, 0.2))
+        finally:
+            if frozen and self._group:
+                cgroup.freeze(self._group, False)
+
+    def _send(self, proc: ProcId, signum: int) -> None:
+        try:
+            pidfd.send(proc, signum)
+        except PermissionError:
+            self._denied.add(proc)
+
+    def _rung(self) -> Rung:
+        """What the last look proves."""
+        group = self._group or self._tree.containment.memory
+        if group and (cgroup.populated(group) is False or cgroup.pids(group) == set()):
+            return "cgroup"
+        found = self._found
+        if found is None or (found.lineage and found.strangers):
+            return "not provable"
+        if found.lineage:
+            return "tree"
+        return "marker" if found.readable else "not provable"
+
+
+def wait(procs: list[ProcId], seconds: float) -> None:
+    """Sleep until all of these are gone (zombies count as gone), at most `seconds`."""
+    until = time.monotonic() + seconds
+    poll = select.poll()
+    fds: set[int] = set()
+    try:
+        for proc in procs[:_MOST_PIDFDS]:
+            fd = pidfd.open_checked(proc)
+            if fd is not None:
+                fds.add(fd)
+                poll.register(fd, select.POLLIN)
+        waiting = set(fds)
+        while waiting and (rest := until - time.monotonic()) > 0:
+            for fd, _ in poll.poll(rest * 1000):
+                poll.unregister(fd)
+                waiting.discard(fd)
+    finally:
+        for fd in fds:
+            os.close(fd)
