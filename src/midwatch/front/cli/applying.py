@@ -1,0 +1,106 @@
+"""Handing a configuration to a daemon that runs: shared by `up` and `reload`.
+
+Reads and checks the file here, in the caller's environment, and sends the finished services. Refuses a
+file whose project name is already run from another file: two folders of the same name must not stop each
+other's services. Must not compare services. Tests: tests/front/test_up.py.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from midwatch.engine.client import Client
+from midwatch.front.cli import jobs
+from midwatch.front.cli.declare import Failure
+from midwatch.front.cli.render import say_json
+
+_GROUPS = (
+    ("added", "started"),
+    ("restarted", "restarted"),
+    ("changed", "changed while it runs"),
+    ("removed", "stopped, no longer in the file"),
+)
+
+
+def load(path: Path, verb: str) -> Any:
+    """The checked configuration; warnings go to stderr. Raises config.ConfigError."""
+    from midwatch import config
+
+    loaded = config.load(path, environ=os.environ)
+    for warning in loaded.warnings:
+        print(f"midwatch {verb}: warning: {warning}", file=sys.stderr)
+    return loaded
+
+
+def put(
+    client: Client, loaded: Any, verb: str, *, dry_run: bool, json: bool, no_wait: bool, patience: float
+) -> int:
+    """Send it, wait for the job, say what changed."""
+    import msgspec
+
+    _same_file(client, loaded)
+    answer = client.call(
+        "apply",
+        project=loaded.project,
+        source=str(loaded.path),
+        specs=msgspec.to_builtins(loaded.specs),
+        dry_run=dry_run,
+        prune=True,
+        by=jobs.by(verb),
+    )
+    changes = {group: list(answer.get(group) or []) for group, _ in _GROUPS}
+    changes["unchanged"] = list(answer.get("unchanged") or [])
+    if dry_run:
+        result: dict[str, Any] = {"id": None, "state": "done", "services": {}}
+    else:
+        result = jobs.wait_for(client, answer.get("job"), patience)
+    code = jobs.verdict(result, no_wait)
+    if json:
+        say_json(
+            {
+                "project": loaded.project,
+                "dry_run": dry_run,
+                "ok": code == 0,
+                "job": result["id"],
+                **changes,
+                "services": result["services"],
+                "daemon": client.call("ping"),
+            }
+        )
+        return code
+    for line in told(changes, dry_run):
+        print(line)
+    for name, outcome in sorted(result["services"].items()):
+        if not outcome.get("ok"):
+            print(f"midwatch {verb}: {name}: {outcome.get('message')}", file=sys.stderr)
+    if result["state"] == "running" and not no_wait:
+        print(
+            f"midwatch {verb}: not finished in time; job {result['id']} goes on; see 'midwatch ps'",
+            file=sys.stderr,
+        )
+    return code
+
+
+def told(changes: dict[str, list[str]], dry_run: bool) -> list[str]:
+    """One line for each kind of change."""
+    would = "would be " if dry_run else ""
+    lines = [f"{would}{words}: {', '.join(changes[group])}" for group, words in _GROUPS if changes[group]]
+    if changes["unchanged"]:
+        lines.append(f"unchanged: {len(changes['unchanged'])}")
+    return lines or ["nothing to do"]
+
+
+def _same_file(client: Client, loaded: Any) -> None:
+    for row in client.call("ps").get("services", []):
+        source = str(row.get("source") or "").rpartition(":")[0]
+        if row.get("project") == loaded.project and source and source != str(loaded.path):
+            raise Failure(
+                f"project {loaded.project!r} is already run from {source}; nothing was done; give "
+                f"{loaded.path} "
+                f"another name with [midwatch] project = ..., or 'midwatch down --project {loaded.project}' "
+                "first",
+                78,
+            )

@@ -1,0 +1,149 @@
+"""The entry point: finds the verb, reads its line, turns every failure into one line and an exit code.
+
+`--version` and ordinary lines never load Typer (its import alone costs more than `ps` may take); help,
+completion and wrong lines do. Users never see a traceback unless MIDWATCH_DEBUG=1. Must not know what a
+verb does. Tests: tests/front/test_main.py, test_help.py.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from midwatch.front.cli.declare import Failure, Usage, Verb
+from midwatch.front.cli.verbs import VERBS, load
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command line and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    verb = words[0] if words and words[0] in VERBS else ""
+    try:
+        code = _dispatch(words)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        return _reader_left()
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        if os.environ.get("MIDWATCH_DEBUG") == "1" and not isinstance(error, Failure):
+            raise
+        return _report(verb, words, error)
+
+
+def _dispatch(words: list[str]) -> int:
+    if "_MIDWATCH_COMPLETE" in os.environ:
+        return _typer([])
+    if words and words[0] == "--version":
+        return _version(words[1:])
+    if not words or words == ["--json"]:
+        from midwatch.front.cli.overview import overview
+
+        return overview(json=bool(words))
+    if words[0] in VERBS:
+        verb = load(words[0])
+        values = _quick(verb, words[1:])
+        return _typer(words) if values is None else verb.run(**values)
+    if words[0].startswith("-"):
+        return _typer(words)
+    raise Usage(
+        f"there is no command {words[0]!r}{nearest(words[0], VERBS)}; nothing was done; "
+        "'midwatch -h' lists the commands"
+    )
+
+
+def _quick(verb: Verb, words: list[str]) -> dict[str, Any] | None:
+    from midwatch.front.cli.quick import read
+
+    return read(verb, words)
+
+
+def _version(more: list[str]) -> int:
+    from midwatch import __version__
+
+    if more == ["--json"]:
+        print(f'{{"schema_version":1,"version":"{__version__}"}}')
+    elif more:
+        raise Usage(f"--version takes no argument {more[0]!r}; nothing was done")
+    else:
+        print(f"midwatch {__version__}")
+    return 0
+
+
+def nearest(word: str, known: tuple[str, ...] | list[str]) -> str:
+    """ " (did you mean 'ps'?)" or nothing."""
+    from difflib import get_close_matches
+
+    found = get_close_matches(word, known, n=1, cutoff=0.5)
+    return f" (did you mean {found[0]!r}?)" if found else ""
+
+
+def _typer(words: list[str]) -> int:
+    """Help, completion and wrong lines."""
+    from typer import Abort
+    from typer.main import get_command
+
+    from midwatch.front.cli.typer_app import build
+
+    try:
+        result = get_command(build()).main(args=words, prog_name="midwatch", standalone_mode=False)
+    except Abort:
+        return 130
+    except Exception as error:
+        if not hasattr(
+            error, "format_message"
+        ):  # every usage error of Typer (and of the Click inside it) has one
+            raise
+        raise Usage(_usage(words, error)) from None
+    return result if isinstance(result, int) else 0
+
+
+def _usage(words: list[str], error: Any) -> str:
+    text = str(error.format_message()).strip().rstrip(".")
+    text = text[:1].lower() + text[1:]
+    text = text.replace("(Possible options: ", "(did you mean ").replace(" Did you mean", "; did you mean")
+    if "(did you mean" in text:
+        text = text.removesuffix(")") + "?)"
+    verb = words[0] if words and words[0] in VERBS else ""
+    if verb and "extra argument" in text:
+        stray = text[text.rfind("(") + 1 :].rstrip(")").split(" ")[0]
+        text = f"unknown argument {stray!r}{nearest(stray, VERBS)}"
+    return f"{text}; nothing was done; see 'midwatch {verb + ' ' if verb else ''}-h'"
+
+
+def _report(verb: str, words: list[str], error: Exception) -> int:
+    code, lines = _told(error)
+    head = f"midwatch {verb}".rstrip()
+    for line in lines:
+        print(f"{head}: {line}", file=sys.stderr)
+    if "--json" in words and verb != "run":
+        from json import dumps
+
+        print(dumps({"schema_version": 1, "error": {"code": code, "message": "; ".join(lines)}}))
+    return code
+
+
+def _told(error: Exception) -> tuple[int, list[str]]:
+    """The exit code and what to say about it."""
+    if isinstance(error, Failure):
+        return error.code, [error.text]
+    kind = type(error).__name__
+    if kind == "ConfigError":
+        return 78, [str(problem) for problem in getattr(error, "problems", [error])]
+    if kind in {"LayoutError", "Unwritable"}:
+        return 78, [str(error)]
+    code = getattr(error, "exit_code", None)
+    if isinstance(code, int):
+        return code, [str(error)]
+    if isinstance(error, OSError):
+        where = f" {error.filename}" if error.filename else ""
+        return 1, [f"cannot use{where}: {error.strerror or error}"]
+    return 1, [f"an error of our own ({kind}: {error}); please report it; MIDWATCH_DEBUG=1 shows where"]
+
+
+def _reader_left() -> int:
+    """Whoever read our output has gone (`midwatch logs x | head`): end as if killed by SIGPIPE."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return 141

@@ -1,0 +1,147 @@
+"""`midwatch run -- CMD`: supervise one command in the foreground, without a configuration.
+
+Every option is a key of the configuration by another name; config/ reads and checks them. This process
+then becomes the keeper (engine/launch.py). The words after `--`, or from the first word that is no option,
+belong to CMD untouched. Must not start a process itself. Tests: tests/front/test_run.py.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Literal
+
+from midwatch.engine.layout import Layout
+from midwatch.front.cli import instances, jobs
+from midwatch.front.cli.declare import Arg, Failure, Opt, Usage, Verb
+
+MOST_NAMESAKES = 100  # runs of the same command at once that get a number of their own
+_LIMITS = (
+    ("memory", "SIZE", "The kernel's memory limit for everything it starts, e.g. 512M."),
+    ("nice", "N", "Scheduling priority, -20 to 19; higher is kinder to others."),
+    ("oom_score_adj", "N", "How early the kernel picks it when memory runs out, -1000 to 1000."),
+    ("umask", "MODE", "Permissions that new files do not get, e.g. 027."),
+    ("user", "USER", "Run it as this user (needs root)."),
+    ("cwd", "DIR", "Run it in this folder."),
+    ("contain", "HOW", "A cgroup of its own: auto, cgroup (required) or none."),
+    ("crash", "N", "Crashes in a row before it counts as degraded."),
+    ("crash_hard", "N", "Give up after so many crashes in a row; 0 is never. Default: 10."),
+    ("stable_after", "TIME", "A run longer than this starts the count anew."),
+    ("drain_code", "CODE", "The exit code that says: I left on purpose, start me again."),
+    ("signal", "NAME", "What asks it to stop. Default: TERM."),
+    ("grace", "TIME", "How long it has to leave before it is killed. Default: 10s."),
+    ("ready_http", "URL", "Ready once this URL answers."),
+    ("ready_tcp", "HOST:PORT", "Ready once this address accepts a connection."),
+    ("ready_log", "REGEX", "Ready once a line of output matches."),
+    ("ready_within", "TIME", "How long a start may take to become ready."),
+    ("health_http", "URL", "Healthy while this URL answers."),
+    ("health_tcp", "HOST:PORT", "Healthy while this address accepts a connection."),
+    ("health_every", "TIME", "Pause between two health checks."),
+    ("health_failures", "N", "Failures in a row that mean unhealthy."),
+    ("port", "PORT", "The port it serves."),
+    ("stderr", "HOW", "merge: one file with stdout, in exact order; own: a file of its own."),
+)
+
+
+def _run(
+    command: list[str],
+    name: str | None,
+    keep: bool,
+    env: list[str],
+    env_file: list[str],
+    rlimit: list[str],
+    permanent: list[str],
+    pty: bool,
+    **options: Any,
+) -> int:
+    from midwatch import config
+    from midwatch.engine import launch
+
+    if not command:
+        raise Usage("which command? nothing was started; for example: midwatch run -- python server.py")
+    given = {**options, "env_file": env_file or None, "rlimits": _pairs(rlimit) or None, "pty": pty or None}
+    if permanent:
+        given["permanent"] = [int(code) if code.isdigit() else code for code in permanent]
+    stdin: Literal["null", "inherit"] = "inherit" if not os.isatty(0) or os.isatty(2) else "null"
+    spec = config.for_command(
+        command, name=name, keep=keep, env=env, stdin=stdin, environ=os.environ, **given
+    )
+    layout, spec = _instance(spec, named=name is not None)
+    launch.foreground(
+        layout, [spec], mode="foreground", project=spec.project, source="command line", by=jobs.by("run")
+    )
+    return 1  # not reached: this process has become the keeper
+
+
+def _instance(spec: Any, named: bool) -> tuple[Layout, Any]:
+    """The folder of this run; a second one of the same command gets a number, a named one does not."""
+    import msgspec
+
+    home = Layout.default()
+    for number in range(1, MOST_NAMESAKES + 1):
+        name = spec.name if number == 1 else f"{spec.name[:60]}_{number}"
+        layout = home.foreground(name)
+        if named or not instances.locked(layout):
+            return layout, msgspec.structs.replace(spec, name=name)
+    raise Failure(
+        f"{MOST_NAMESAKES} runs of {spec.name} are there already; nothing was started; name this one with "
+        "--name"
+    )
+
+
+def _pairs(words: list[str]) -> dict[str, str]:
+    pairs = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise Usage(f"--rlimit {word!r}: write NAME=VALUE, for example nofile=4096; nothing was started")
+        pairs[name] = value
+    return pairs
+
+
+VERB = Verb(
+    name="run",
+    help="Supervise one command in the foreground.",
+    detail=(
+        "Starts CMD, shows its output, restarts it when it fails, and ends with its exit code. Exit 0 ends "
+        "the "
+        "supervision too, unless --keep. Ctrl-C stops CMD and everything it started. Options of midwatch "
+        "come before "
+        "CMD; everything from CMD on belongs to it."
+    ),
+    examples=(
+        "midwatch run -- python server.py --port 8787",
+        "midwatch run --memory 2G --grace 5s --name web -- ./serve.sh",
+    ),
+    run=_run,
+    opts=(
+        Opt("name", ("--name",), "What to call it; default: after the command.", "text", "NAME"),
+        Opt("keep", ("--keep",), "Restart it after exit code 0 as well."),
+        Opt("env", ("-e", "--env"), "Set a variable; may be repeated.", "many", "NAME=VALUE"),
+        Opt(
+            "env_file",
+            ("--env-file",),
+            "Read NAME=VALUE lines; may be repeated.",
+            "many",
+            "FILE",
+            complete="file",
+        ),
+        Opt(
+            "rlimit",
+            ("--rlimit",),
+            "A resource limit, e.g. nofile=4096; may be repeated.",
+            "many",
+            "NAME=VALUE",
+        ),
+        Opt(
+            "permanent", ("--permanent",), "An exit code that says: trying again cannot help.", "many", "CODE"
+        ),
+        Opt("pty", ("--pty",), "Give it a terminal of its own."),
+        *(Opt(dest, ("--" + dest.replace("_", "-"),), text, "text", meta) for dest, meta, text in _LIMITS),
+    ),
+    arg=Arg("command", "CMD", "The command and its arguments.", many=True, rest=True),
+    codes=(
+        "Exit codes: the command's own (128+N when a signal ended it), 0 after a stop that was asked for, 2 "
+        "usage, 3 gave "
+        "up or held, 4 that name already runs, 78 a wrong option or an unwritable state folder."
+    ),
+)

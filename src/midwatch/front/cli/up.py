@@ -1,0 +1,126 @@
+"""`midwatch up`: put a project's services into force, starting the daemon if there is none.
+
+Reads and checks the file before anything happens. Without -d the new daemon takes this process's place
+(the keeper is executed in it); with -d the answer comes only after it holds its lock and its first spawns
+have happened. Must not start a process itself: engine/launch.py does. Tests: tests/front/test_up.py.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from midwatch.engine.layout import Layout
+from midwatch.front.cli import applying, instances, jobs, project
+from midwatch.front.cli.declare import FILE, JSON, NO_WAIT, TIMEOUT, Opt, Verb
+from midwatch.front.cli.render import say_json
+
+SPAWN_WAIT = 15.0  # seconds that `up -d` waits for the first spawns; they take milliseconds
+LOOK_AGAIN = 0.02
+PATIENCE = 60.0  # seconds for the services of a running daemon, unless --timeout says otherwise
+
+
+def _run(file: str | None, detach: bool, json: bool, no_wait: bool, timeout: str | None) -> int:
+    patience = 0.0 if no_wait else jobs.seconds(timeout, default=PATIENCE)
+    behind = os.environ.pop("MIDWATCH_DETACHED", None) is not None  # we are what `up -d` started
+    path = project.given(file)
+    loaded = applying.load(path, "up")
+    layout = Layout.default()
+    client = None if behind else jobs.daemon_or_none(layout)
+    if client is not None:
+        with client:
+            return applying.put(
+                client, loaded, "up", dry_run=False, json=json, no_wait=no_wait, patience=patience
+            )
+    if detach:
+        return _detached(layout, path, loaded, json, patience)
+    _attached(layout, loaded, behind)
+    return 0
+
+
+def _attached(layout: Layout, loaded: Any, behind: bool) -> None:
+    from midwatch.engine import launch
+
+    if not behind:
+        names = ", ".join(spec.name for spec in loaded.specs[:8]) + (" ..." if len(loaded.specs) > 8 else "")
+        print(f"midwatch: project {loaded.project}: {names}; Ctrl-C stops them", file=sys.stderr)
+    launch.foreground(
+        layout,
+        loaded.specs,
+        mode="detached" if behind else "attached",
+        project=loaded.project,
+        source=str(loaded.path),
+        by=jobs.by("up"),
+    )
+
+
+def _detached(layout: Layout, path: Path, loaded: Any, json: bool, patience: float) -> int:
+    from midwatch.engine import launch
+
+    daemon = launch.detached(layout, ["up", "--file", str(path)])
+    rows = _spawned(layout, loaded.project, min(SPAWN_WAIT, patience or SPAWN_WAIT))
+    late = [row["name"] for row in rows if _unborn(row)]
+    if json:
+        shown = {
+            f"{row['project']}/{row['name']}": {"state": row["state"], "pid": row["pid"]} for row in rows
+        }
+        say_json({"project": loaded.project, "ok": not late, "daemon": daemon, "services": shown})
+    else:
+        print(
+            f"midwatch {daemon.get('version')} runs as pid {daemon.get('pid')} under keeper "
+            f"{daemon.get('keeper_pid')}"
+        )
+        for row in rows:
+            print(
+                f"{row['project']}/{row['name']}  {row['state']}"
+                + (f"  pid {row['pid']}" if row["pid"] else "")
+            )
+    if late:
+        print(f"midwatch up: not started yet: {', '.join(late)}; see 'midwatch ps'", file=sys.stderr)
+    return 1 if late else 0
+
+
+def _spawned(layout: Layout, owner: str, patience: float) -> list[dict[str, Any]]:
+    """The project's rows once each was spawned, failed to, or is known to wait for something."""
+    deadline = time.monotonic() + patience
+    while True:
+        answer = instances.status(layout) or {}
+        rows = [row for row in answer.get("services", []) if row["project"] == owner]
+        if not any(_unborn(row) for row in rows) or time.monotonic() >= deadline:
+            return rows
+        time.sleep(LOOK_AGAIN)
+
+
+def _unborn(row: dict[str, Any]) -> bool:
+    return (row["state"] == "starting" and row["pid"] is None) or (
+        row["state"] == "pending" and not row.get("needs")
+    )
+
+
+VERB = Verb(
+    name="up",
+    help="Start the services of a midwatch.toml, or apply its difference.",
+    detail=(
+        "Reads FILE, or the nearest midwatch.toml. When a daemon runs, it gets the difference: new services "
+        "start, changed "
+        "ones restart, missing ones stop. Otherwise the daemon starts here and stays in the foreground; "
+        "with -d "
+        "it goes to the background, and the line (or JSON) comes after its first services were spawned."
+    ),
+    examples=("midwatch up", "midwatch up -d", "midwatch up -f shop/midwatch.toml -d --json"),
+    run=_run,
+    opts=(
+        FILE,
+        Opt("detach", ("-d", "--detach"), "Run the daemon in the background."),
+        JSON,
+        NO_WAIT,
+        TIMEOUT,
+    ),
+    codes=(
+        "Exit codes: 0 in force, 1 a service failed, 4 already running, "
+        "78 the file or the state folder has problems."
+    ),
+)

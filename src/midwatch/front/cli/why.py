@@ -1,0 +1,195 @@
+"""`midwatch why`: the verdict on a death, and why a service is not running now.
+
+Reads the journal, so it works without a daemon; a running one adds the present state. Must not judge:
+cause, confidence and reasons are the policy's, written when it happened. Tests: tests/front/test_why.py.
+"""
+
+from __future__ import annotations
+
+import textwrap
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from midwatch.engine.layout import Layout
+from midwatch.front.cli import history, instances, names, project, story
+from midwatch.front.cli.declare import ALL, JSON, Arg, Failure, Verb
+from midwatch.front.cli.render import clock, coloured, duration, paint, say_json, width
+
+LINES = 5000  # journal lines of one service that are looked at
+TAIL = 5  # lines of its last output that are shown
+
+
+def _run(what: str | None, everything: bool, json: bool) -> int:
+    picture = instances.look()
+    service, run, pid = _meant(what, picture, everything)
+    known = picture.find(service)
+    lines = history.newest([known.layout], LINES, {service})
+    ends = story.runs_of(lines)
+    end = story.pick(ends, run, pid) if run is not None or pid is not None else story.newest_end(ends)
+    if end is None and (run is not None or (pid is not None and (known.row or {}).get("pid") != pid)):
+        raise Failure(
+            f"the record of {service} has no end of {what}; 'midwatch events -s {service}' shows what it has"
+        )
+    document = story.answer(service, lines, end, known.row)
+    if end is not None:
+        document["evidence"]["output"] = last_output(known.layout, service, str(end.get("run_id")))
+    if json:
+        say_json(document)
+        return 0
+    for line in screen(document, width(), time.time()):
+        print(line)
+    return 0
+
+
+def _meant(
+    what: str | None, picture: instances.Picture, everything: bool
+) -> tuple[str, str | None, int | None]:
+    """The service, and the run or pid when one was named."""
+    here = project.current()
+    if what is None:
+        return _latest(picture, None if everything else here)
+    if what.isdigit():
+        return _by_pid(int(what), picture), None, int(what)
+    if what.count(".") == 2 and what.rpartition(".")[2].isdigit():
+        service = what.rpartition(".")[0].replace(".", "/", 1)
+        return names.resolve([service], picture.ids(), here)[0], what, None
+    found = names.resolve([what], picture.ids(), here)
+    return found[0], None, None
+
+
+def _latest(picture: instances.Picture, owner: str | None) -> tuple[str, str | None, int | None]:
+    layouts = {known.layout.home: known.layout for known in picture.services}
+    ids = {known.id for known in picture.services if owner is None or known.id.startswith(f"{owner}/")}
+    ends = [
+        line for line in story.runs_of(history.newest(layouts.values(), LINES)) if line.get("service") in ids
+    ]
+    end = story.pick(ends, None, None)
+    if end is not None:
+        return str(end["service"]), str(end.get("run_id")), None
+    waiting = [
+        known.id for known in picture.services if known.id in ids and (known.row or {}).get("state") != "up"
+    ]
+    if waiting:
+        return waiting[0], None, None
+    if not ids:
+        raise Failure(
+            "nothing is known yet: no service has run; 'midwatch run -- CMD' or 'midwatch up' starts one"
+        )
+    raise Failure("nothing has died, as far as the record goes; 'midwatch ps' shows what runs", 0)
+
+
+def _by_pid(pid: int, picture: instances.Picture) -> str:
+    for known in picture.services:
+        if known.row is not None and known.row.get("pid") == pid:
+            return known.id
+    layouts = {known.layout.home: known.layout for known in picture.services}
+    for line in reversed(history.newest(layouts.values(), None)):
+        if line.get("pid") == pid and line.get("service"):
+            return str(line["service"])
+    raise Failure(
+        f"process {pid} was never a run of midwatch, as far as the record goes; 'midwatch ps -a' lists the "
+        "runs"
+    )
+
+
+def last_output(layout: Layout, service: str, run: str) -> list[str]:
+    """The last lines that a run printed, redacted: what is shown elsewhere than in `logs` gets pasted."""
+    from midwatch.record.logs import tail
+    from midwatch.record.redact import redact
+
+    try:
+        raw = tail(layout.service_logs(service), TAIL, run=run)
+    except (OSError, LookupError):
+        return []
+    return [redact(line) for line in raw.decode(errors="replace").splitlines()[-TAIL:]]
+
+
+def screen(document: dict[str, Any], room: int, now: float) -> list[str]:
+    """The answer for a tired person."""
+    bold = coloured()
+    lines = [paint(line, "bold", bold) for line in _headline(document, now)]
+    for label, items in (
+        ("because", document["because"]),
+        ("against", document["against"]),
+        ("before", [_event(line) for line in document["evidence"]["journal"]]),
+        ("decided", [document["decision"]] if document["decision"] else []),
+        ("now", list(_present(document.get("now"), now))),
+        ("printed", document["evidence"].get("output") or []),
+        ("do", document["do"]),
+    ):
+        lines += _block(label, items, room)
+    return lines
+
+
+def _headline(document: dict[str, Any], now: float) -> Iterator[str]:
+    service, present = document["service"], document.get("now") or {}
+    state = present.get("state")
+    if state:
+        yield f"{service} {story.STATES.get(state, 'is ' + str(state))}."
+    end = document["evidence"]["exit"]
+    if end is None:
+        if not state:
+            yield f"{service}: no run of it has ended, as far as the record goes."
+        return
+    meaning = story.CAUSES.get(document["cause"], document["cause"])
+    if "errno" in end:
+        yield f"Start {document['run_id']} failed {_when(end, now)}: {end['errno']}."
+        return
+    how = f"signal {end['signal']}" if end.get("signal") is not None else f"code {end.get('code')}"
+    lived = duration(end["duration_ms"] / 1000) if end.get("duration_ms") is not None else "?"
+    sure = f", confidence {document['confidence']:.2f}" if document["confidence"] is not None else ""
+    yield f"Run {document['run_id']} (pid {end.get('pid')}) ended {_when(end, now)} after {lived}, {how}."
+    yield f"Cause: {document['cause']} ({meaning}){sure}."
+
+
+def _when(end: dict[str, Any], now: float) -> str:
+    at = end.get("wall")
+    return "?" if at is None else f"{clock(at, now)} ({duration(now - at)} ago)"
+
+
+def _present(present: dict[str, Any] | None, now: float) -> Iterator[str]:
+    if not present:
+        return
+    if present.get("problem"):
+        yield f"what stands in the way: {present['problem']}"
+    if present.get("needs"):
+        yield f"waits for {', '.join(present['needs'])}"
+    if present.get("health") == "failing":
+        yield "it runs, but its health probe fails"
+    retry = present.get("retry_at")
+    if retry is not None:
+        yield f"next try {clock(retry, now)} (in {duration(max(0.0, retry - now))})"
+    if present.get("state") == "up":
+        yield f"pid {present.get('pid')}, up {duration(present.get('uptime_s'))}"
+
+
+def _event(line: dict[str, Any]) -> str:
+    return history.words(line).replace("  midwatch  ", "  ", 1)
+
+
+def _block(label: str, items: list[str], room: int) -> list[str]:
+    lines: list[str] = []
+    for number, item in enumerate(items):
+        head = f" {label if number == 0 else '':8} "
+        clean = "".join(char if char.isprintable() else " " for char in str(item))
+        pieces = textwrap.wrap(clean, max(20, room - len(head)), break_on_hyphens=False) or [""]
+        lines.append(head + pieces[0])
+        lines += [" " * len(head) + piece for piece in pieces[1:]]
+    return lines
+
+
+VERB = Verb(
+    name="why",
+    help="Say why something died, or why it is not running.",
+    detail=(
+        "NAME is a service, a run id or a pid; without one it is the newest end that nobody asked for. The "
+        "answer "
+        "is a cause with its confidence, what speaks for and against it, what was decided, and what to do."
+    ),
+    examples=("midwatch why", "midwatch why web", "midwatch why shop.web.4 --json"),
+    run=_run,
+    opts=(ALL, JSON),
+    arg=Arg("what", "NAME", "A service, a run id or a pid.", complete="service"),
+    codes="Exit codes: 0 answered, 1 the record does not know it, 2 unknown name.",
+)
