@@ -19,7 +19,7 @@ DAY = 86_400.0
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """One threshold: what it is, in which unit, why it has this value, and which test pins it ("file::test")."""
+    """One threshold, and which test pins it ("file::test")."""
 
     name: str
     value: object
@@ -40,85 +40,44 @@ _BUDGET, _BACKOFF, _LIFE = "test_budgets.py::", "test_backoff.py::", "test_life.
 _PIN = "test_defaults.py::test_figures_used_outside_the_policy"
 
 # -- budgets: what an exit may cost before something changes
-CRASH = _figure("CRASH", 10, "consecutive crashes",
-                "a start that dies at once is tried for about four minutes (63 s + 3 x 60 s) before it counts as degraded",
-                _BUDGET + "test_the_default_crash_budget_is_ten")
-STABLE_AFTER = _figure("STABLE_AFTER", 300.0, "s of life",
-                       "longer than any start-up seen; strictly more resets the crash count (A4)",
-                       _BUDGET + "test_a_run_longer_than_stable_after_counts_afresh")
-CRASH_SLOW = _figure("CRASH_SLOW", Window(20, DAY), "crashes",
-                     "a crash every 301 s is 'stable' each time and never spends the fast budget (A15)",
-                     _BUDGET + "test_crashes_after_stable_runs_raise_flapping")
-CLEAN = _figure("CLEAN", Window(10, 60.0), "exits with 0",
-                "a worker that ends after each job is normal, one that does it eleven times a minute spins (C1)",
-                _BUDGET + "test_the_eleventh_clean_exit_is_over_budget")
-DRAIN = _figure("DRAIN", Window(3, 1800.0), "drains",
-                "longer than (3 + 1) x 246 s, the cadence of the incident that a 10-minute window missed (A9)",
-                _BUDGET + "test_four_drains_raise_one_drain_loop")
-DRAIN_SLOW = _figure("DRAIN_SLOW", Window(5, DAY), "drains",
-                     "five planned drains a day mean that the line is wrong, not the code (A9)",
-                     _BUDGET + "test_drains_at_the_incidents_cadence_raise_the_slow_alert")
-UNHEALTHY = _figure("UNHEALTHY", Window(3, 1800.0), "restarts",
-                    "a restart that did not help three times in half an hour will not help a fourth time (G6)",
-                    "test_health.py::test_the_default_unhealthy_budget_is_three_in_thirty_minutes")
-MEMORY = _figure("MEMORY", Window(5, 3600.0), "out-of-memory ends",
-                 "a leak that fills its line every ten minutes is not cured by one more restart",
-                 _BUDGET + "test_oom_over_budget_waits_sixty_seconds_and_more")
-KILLED = _figure("KILLED", Window(10, 600.0), "signals from outside",
-                 "a person's kill restarts at once; eleven in ten minutes is a fight between two managers (A10)",
-                 _BUDGET + "test_killed_from_outside_restarts_at_once_inside_its_window")
-UNHEALTHY_SLOW = _figure("UNHEALTHY_SLOW", Window(10, DAY), "restarts",
-                         "one every two hours stays under the fast budget for ever",
-                         "test_health.py::test_slow_unhealthy_restarts_raise_flapping")
-MEMORY_SLOW = _figure("MEMORY_SLOW", Window(10, DAY), "out-of-memory ends",
-                      "one every two hours stays under the fast budget for ever",
-                      _BUDGET + "test_every_slow_window_alerts_once")
-KILLED_SLOW = _figure("KILLED_SLOW", Window(50, DAY), "signals from outside",
-                      "something kills it every half hour: worth one line a day, never a delay",
-                      _BUDGET + "test_every_slow_window_alerts_once")
-RUN_CRASH_HARD = _figure("RUN_CRASH_HARD", 10, "consecutive crashes",
-                         "`run` has an outer manager or a person in front of it: it ends with 3 instead of trying for ever",
-                         "test_defaults.py::test_run_gives_up_and_up_does_not")
+CRASH = _figure("CRASH", 10, "consecutive crashes", "a start that dies at once is tried for about four minutes (63 s + 3 x 60 s) before it counts as degraded", _BUDGET + "test_the_default_crash_budget_is_ten")
+STABLE_AFTER = _figure("STABLE_AFTER", 300.0, "s of life", "longer than any start-up seen; strictly more resets the crash count (A4)", _BUDGET + "test_a_run_longer_than_stable_after_counts_afresh")
+CRASH_SLOW = _figure("CRASH_SLOW", Window(20, DAY), "crashes", "a crash every 301 s is 'stable' each time and never spends the fast budget (A15)", _BUDGET + "test_crashes_after_stable_runs_raise_flapping")
+CLEAN = _figure("CLEAN", Window(10, 60.0), "exits with 0", "a worker that ends after each job is normal, one that does it eleven times a minute spins (C1)", _BUDGET + "test_the_eleventh_clean_exit_is_over_budget")
+DRAIN = _figure("DRAIN", Window(3, 1800.0), "drains", "longer than (3 + 1) x 246 s, the cadence of the incident that a 10-minute window missed (A9)", _BUDGET + "test_four_drains_raise_one_drain_loop")
+DRAIN_SLOW = _figure("DRAIN_SLOW", Window(5, DAY), "drains", "five planned drains a day mean that the line is wrong, not the code (A9)", _BUDGET + "test_drains_at_the_incidents_cadence_raise_the_slow_alert")
+UNHEALTHY = _figure("UNHEALTHY", Window(3, 1800.0), "restarts", "a restart that did not help three times in half an hour will not help a fourth time (G6)", "test_health.py::test_the_default_unhealthy_budget_is_three_in_thirty_minutes")
+MEMORY = _figure("MEMORY", Window(5, 3600.0), "out-of-memory ends", "a leak that fills its line every ten minutes is not cured by one more restart", _BUDGET + "test_oom_over_budget_waits_sixty_seconds_and_more")
+KILLED = _figure("KILLED", Window(10, 600.0), "signals from outside", "a person's kill restarts at once; eleven in ten minutes is a fight between two managers (A10)", _BUDGET + "test_killed_from_outside_restarts_at_once_inside_its_window")
+UNHEALTHY_SLOW = _figure("UNHEALTHY_SLOW", Window(10, DAY), "restarts", "one every two hours stays under the fast budget for ever", "test_health.py::test_slow_unhealthy_restarts_raise_flapping")
+MEMORY_SLOW = _figure("MEMORY_SLOW", Window(10, DAY), "out-of-memory ends", "one every two hours stays under the fast budget for ever", _BUDGET + "test_every_slow_window_alerts_once")
+KILLED_SLOW = _figure("KILLED_SLOW", Window(50, DAY), "signals from outside", "something kills it every half hour: worth one line a day, never a delay", _BUDGET + "test_every_slow_window_alerts_once")
+RUN_CRASH_HARD = _figure("RUN_CRASH_HARD", 10, "consecutive crashes", "`run` has an outer manager or a person in front of it: it ends with 3 instead of trying for ever", "test_defaults.py::test_run_gives_up_and_up_does_not")
 
 # -- delays
-BACKOFF_FIRST = _figure("BACKOFF_FIRST", 1.0, "s", "doubles: 1 2 4 8 16 32 60 (B1)",
-                        _BACKOFF + "test_crash_delays_double_up_to_a_minute")
-BACKOFF_MOST = _figure("BACKOFF_MOST", 60.0, "s", "a minute is the longest wait inside the budget (B2)",
-                       _BACKOFF + "test_crash_delays_double_up_to_a_minute")
-JITTER = _figure("JITTER", 0.1, "share, upward only", "services that fell together do not rise together (B3)",
-                 _BACKOFF + "test_jitter_spreads_and_stays_under_ten_percent")
-DRAIN_DELAY = _figure("DRAIN_DELAY", 30.0, "s", "a planned drain frees memory; the kernel gets time to take it back (A7)",
-                      _BUDGET + "test_drains_always_wait_thirty_seconds")
-OVER_FIRST = _figure("OVER_FIRST", 1.0, "s", "first delay over a window; doubles, so ten minutes of spinning are ~15 lines (C4)",
-                     _BUDGET + "test_a_clean_spinner_is_slowed_and_warned_once")
-DEGRADED_FIRST = _figure("DEGRADED_FIRST", 60.0, "s", "crash budget spent: an outage is retried once a minute",
-                         _BACKOFF + "test_degraded_delays_grow_to_five_minutes")
-DEGRADED_MOST = _figure("DEGRADED_MOST", 300.0, "s", "an outage that ends is noticed within five minutes",
-                        _BACKOFF + "test_degraded_delays_grow_to_five_minutes")
-RECHECK = _figure("RECHECK", 60.0, "s", "a lstat and a hash a minute cost nothing; a fixed config is found by itself",
-                  "test_held.py::test_a_held_service_rechecks_every_minute")
+BACKOFF_FIRST = _figure("BACKOFF_FIRST", 1.0, "s", "doubles: 1 2 4 8 16 32 60 (B1)", _BACKOFF + "test_crash_delays_double_up_to_a_minute")
+BACKOFF_MOST = _figure("BACKOFF_MOST", 60.0, "s", "a minute is the longest wait inside the budget (B2)", _BACKOFF + "test_crash_delays_double_up_to_a_minute")
+JITTER = _figure("JITTER", 0.1, "share, upward only", "services that fell together do not rise together (B3)", _BACKOFF + "test_jitter_spreads_and_stays_under_ten_percent")
+DRAIN_DELAY = _figure("DRAIN_DELAY", 30.0, "s", "a planned drain frees memory; the kernel gets time to take it back (A7)", _BUDGET + "test_drains_always_wait_thirty_seconds")
+OVER_FIRST = _figure("OVER_FIRST", 1.0, "s", "first delay over a window; doubles, so ten minutes of spinning are ~15 lines (C4)", _BUDGET + "test_a_clean_spinner_is_slowed_and_warned_once")
+DEGRADED_FIRST = _figure("DEGRADED_FIRST", 60.0, "s", "crash budget spent: an outage is retried once a minute", _BACKOFF + "test_degraded_delays_grow_to_five_minutes")
+DEGRADED_MOST = _figure("DEGRADED_MOST", 300.0, "s", "an outage that ends is noticed within five minutes", _BACKOFF + "test_degraded_delays_grow_to_five_minutes")
+RECHECK = _figure("RECHECK", 60.0, "s", "a lstat and a hash a minute cost nothing; a fixed config is found by itself", "test_held.py::test_a_held_service_rechecks_every_minute")
 
 # -- stop ladder
-STOP_SIGNAL = _figure("STOP_SIGNAL", 15, "signal number", "SIGTERM is what every runtime handles",
-                      "test_stop.py::test_the_ladder_is_term_grace_kill")
-STOP_GRACE = _figure("STOP_GRACE", 10.0, "s", "Docker's figure; most servers drain within it",
-                     "test_stop.py::test_the_ladder_is_term_grace_kill")
-STOP_VERIFY = _figure("STOP_VERIFY", 5.0, "s", "a killed process with gigabytes needs up to seconds to be torn down",
-                      "test_stop.py::test_the_ladder_is_term_grace_kill")
-STOP_MARGIN = _figure("STOP_MARGIN", 2.0, "s", "grace + verify + this has to end before the outer manager loses patience",
-                      "test_ladder.py::test_the_outer_managers_patience_must_exceed_the_ladder")
+STOP_SIGNAL = _figure("STOP_SIGNAL", 15, "signal number", "SIGTERM is what every runtime handles", "test_stop.py::test_the_ladder_is_term_grace_kill")
+STOP_GRACE = _figure("STOP_GRACE", 10.0, "s", "Docker's figure; most servers drain within it", "test_stop.py::test_the_ladder_is_term_grace_kill")
+STOP_VERIFY = _figure("STOP_VERIFY", 5.0, "s", "a killed process with gigabytes needs up to seconds to be torn down", "test_stop.py::test_the_ladder_is_term_grace_kill")
+STOP_MARGIN = _figure("STOP_MARGIN", 2.0, "s", "grace + verify + this has to end before the outer manager loses patience", "test_ladder.py::test_the_outer_managers_patience_must_exceed_the_ladder")
 
 # -- probes
-READY_WITHIN = _figure("READY_WITHIN", 25.0, "s", "HLT-1: slow Java and Python start-ups end well before",
-                       "test_health.py::test_not_ready_in_time_is_unhealthy")
+READY_WITHIN = _figure("READY_WITHIN", 25.0, "s", "HLT-1: slow Java and Python start-ups end well before", "test_health.py::test_not_ready_in_time_is_unhealthy")
 READY_EVERY = _figure("READY_EVERY", 0.4, "s", "HLT-1: a start is noticed within half a second", _PIN)
 READY_TIMEOUT = _figure("READY_TIMEOUT", 2.0, "s", "HLT-1: one request", _PIN)
 HEALTH_EVERY = _figure("HEALTH_EVERY", 30.0, "s", "HLT-4: a deep probe at most every 30 s", _PIN)
 HEALTH_TIMEOUT = _figure("HEALTH_TIMEOUT", 10.0, "s", "HLT-4: a loaded server may take long, a wedged one never answers", _PIN)
-HEALTH_FAILURES = _figure("HEALTH_FAILURES", 3, "consecutive failures", "HLT-4, G1: two are a hiccup",
-                          "test_health.py::test_three_failures_in_a_row_restart_and_two_do_not")
-PERMANENT_CODES = _figure("PERMANENT_CODES", (78,), "exit codes", "sysexits EX_CONFIG: retrying cannot help",
-                          "test_held.py::test_code_78_holds_the_service")
+HEALTH_FAILURES = _figure("HEALTH_FAILURES", 3, "consecutive failures", "HLT-4, G1: two are a hiccup", "test_health.py::test_three_failures_in_a_row_restart_and_two_do_not")
+PERMANENT_CODES = _figure("PERMANENT_CODES", (78,), "exit codes", "sysexits EX_CONFIG: retrying cannot help", "test_held.py::test_code_78_holds_the_service")
 
 # -- bounds of what is kept
 LOG_FILE_BYTES = _figure("LOG_FILE_BYTES", 10 * MIB, "bytes a file", "ten seconds of `grep`, five files are an afternoon of a talker", _PIN)
@@ -135,6 +94,24 @@ CONTROL_LINE_BYTES = _figure("CONTROL_LINE_BYTES", 8 * MIB, "bytes a line", "`ap
 CONTROL_CLIENTS = _figure("CONTROL_CLIENTS", 64, "connections", "a `watch ps` in every terminal of a person, with room", _PIN)
 JOB_HISTORY = _figure("JOB_HISTORY", 256, "finished jobs", "a client that asks late still gets its answer", _PIN)
 WARM_GATES = _figure("WARM_GATES", 64, "waiting gates", "0.3 MB each; with more services the move is paid at the restart", _PIN)
+WARM_AFTER = _figure("WARM_AFTER", 1.0, "s of life", "a service that dies at once would only make gates", _PIN)
+
+# -- the engine's own patience
+CONTROL_FIRST_REQUEST = _figure("CONTROL_FIRST_REQUEST", 10.0, "s", "a client that connects and says nothing gives its place back", _PIN)
+CONTROL_IDLE = _figure("CONTROL_IDLE", 300.0, "s", "longer than any long poll", _PIN)
+LONG_POLL = _figure("LONG_POLL", 60.0, "s", "`wait` and `job` ask again after it, so a dead client is noticed", _PIN)
+GOODBYE = _figure("GOODBYE", 0.05, "s", "the last answer has to leave the socket before we do", _PIN)
+LEAVE_TRIES = _figure("LEAVE_TRIES", 40, "tries", "the keeper waits for its last run: 40 x 50 ms", _PIN)
+DRAIN_WAIT = _figure("DRAIN_WAIT", 1.0, "s", "the last output of a run is pumped within it; a stray that holds the pipe is not waited for", _PIN)
+DRAIN_PATIENCE = _figure("DRAIN_PATIENCE", 2.0, "s", "a terminal that does not read may lose the end of the output, the log never does", _PIN)
+DISK_CHECK_EVERY = _figure("DISK_CHECK_EVERY", 10.0, "s", "one statvfs; 512 MiB last longer at 50 MB/s", _PIN)
+SAY_AGAIN = _figure("SAY_AGAIN", 60.0, "s", "the same trouble is said at most once a minute", _PIN)
+COMPRESS_AFTER = _figure("COMPRESS_AFTER", 2.0, "s", "a burst of rotations is compressed one by one behind it", _PIN)
+COMPRESS_QUEUE = _figure("COMPRESS_QUEUE", 4096, "files", "500 services x 5 files with room; what falls out stays uncompressed", _PIN)
+COMPRESS_TIMEOUT = _figure("COMPRESS_TIMEOUT", 120.0, "s", "10 MiB at the lowest priority on a busy machine", _PIN)
+TAIL_BYTES = _figure("TAIL_BYTES", 4096, "bytes", "about 40 lines: what a person reads first after a death", _PIN)
+TAIL_AFTER = _figure("TAIL_AFTER", 0.3, "s", "the pump gets the last bytes to disk first", _PIN)
+PROBE_BODY_BYTES = _figure("PROBE_BODY_BYTES", 65_536, "bytes", "a health answer is small; a log line without an end is cut", _PIN)
 
 
 def default_budgets() -> Budgets:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from graphlib import CycleError, TopologicalSorter
 
 from midwatch.model.service import Need
 from midwatch.model.state import ServiceState
@@ -26,36 +27,19 @@ class FleetError(ValueError):
 
 
 def needs_problem(needs: Needs) -> FleetError | None:
-    """The first thing that is wrong with these needs, or None."""
+    """The first thing that is wrong with these needs, or None. A cycle's path ends where it began."""
     for service, wanted in needs.items():
         for other in wanted:
             if other not in needs:
                 near = get_close_matches(other, needs, n=1)
                 hint = f"; did you mean {near[0]}?" if near else ""
                 return FleetError(f"{service} needs {other}, which does not exist{hint}", (service, other))
-    cycle = _cycle(needs)
-    if cycle:
-        return FleetError("these services wait for each other: " + " -> ".join(cycle), cycle)
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as error:
+        path = tuple(reversed(error.args[1]))
+        return FleetError("these services wait for each other: " + " -> ".join(path), path)
     return None
-
-
-def _cycle(needs: Needs) -> tuple[str, ...]:
-    """A cycle as a path that ends where it began, or (). Depth first with a stack of our own: no recursion limit."""
-    done: set[str] = set()
-    for root in needs:
-        path: list[str] = []
-        stack: list[tuple[str, bool]] = [(root, False)]
-        while stack:
-            name, leaving = stack.pop()
-            if leaving:
-                done.add(path.pop())
-            elif name in path:
-                return (*path[path.index(name) :], name)
-            elif name not in done:
-                path.append(name)
-                stack.append((name, True))
-                stack += [(other, False) for other in needs[name]]
-    return ()
 
 
 def _met(need: Need, state: ServiceState | None) -> bool:
@@ -63,9 +47,7 @@ def _met(need: Need, state: ServiceState | None) -> bool:
         return False
     if need == "completed":
         return state.phase == "done"
-    if need == "ready":
-        return state.phase == "up"
-    return state.phase == "up" or (state.phase == "starting" and state.pid is not None)
+    return state.phase == "up" or (need == "started" and state.phase == "starting" and state.pid is not None)
 
 
 class Fleet:
@@ -114,12 +96,11 @@ class Fleet:
 
     def missing(self, service: str) -> tuple[str, ...]:
         """What a service still waits for, in words: "db has to be ready (it is starting)"."""
-        words = []
-        for other, need in self._needs.get(service, {}).items():
-            state = self._states.get(other)
-            if not _met(need, state):
-                words.append(f"{other} has to be {need} (it is {state.phase if state else 'unknown'})")
-        return tuple(words)
+        return tuple(
+            f"{other} has to be {need} (it is {state.phase if state else 'unknown'})"
+            for other, need in self._needs.get(service, {}).items()
+            if not _met(need, state := self._states.get(other))
+        )
 
     def closure(self, services: Iterable[str]) -> tuple[str, ...]:
         """These services and everything they need, in start order."""
@@ -141,26 +122,12 @@ class Fleet:
         return self._waves(self._dependents, services)
 
     def _waves(self, after: Mapping[str, Iterable[str]], services: Iterable[str] | None) -> list[tuple[str, ...]]:
+        chosen = set(self._needs) if services is None else set(services)
         depth: dict[str, int] = {}
-        for name in self._sorted(after):
+        for name in TopologicalSorter(after).static_order():
             depth[name] = 1 + max((depth[other] for other in after[name]), default=-1)
-        chosen = set(self._needs) if services is None else set(services) & set(self._needs)
-        waves: dict[int, list[str]] = {}
+        waves: dict[int, tuple[str, ...]] = {}
         for name in self._needs:
             if name in chosen:
-                waves.setdefault(depth[name], []).append(name)
-        return [tuple(waves[d]) for d in sorted(waves)]
-
-    def _sorted(self, after: Mapping[str, Iterable[str]]) -> list[str]:
-        """Each name behind everything it comes after (there is no cycle: `replace` refused it)."""
-        order: dict[str, None] = {}
-        for root in after:
-            stack = [(root, False)]
-            while stack:
-                name, ready = stack.pop()
-                if ready:
-                    order[name] = None
-                elif name not in order:
-                    stack.append((name, True))
-                    stack += [(other, False) for other in after[name]]
-        return list(order)
+                waves[depth[name]] = (*waves.get(depth[name], ()), name)
+        return [waves[number] for number in sorted(waves)]
