@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from midwatch.record.reading import read, wall_of
-from midwatch.record.redact import redact_value
 
 if TYPE_CHECKING:
     from midwatch.record.sqlite import Database
@@ -112,8 +111,6 @@ class SqliteHistory:
         if thread is not None:
             thread.join(timeout)
 
-    # -- between the threads ---------------------------------------------------------------------------------------
-
     def _hand_over(self, kind: str, row: Row) -> None:
         with self._wake:
             if self._closed:
@@ -169,13 +166,17 @@ class SqliteHistory:
         try:
             try:
                 return work(database)
-            except database.damage as error:
+            except database.errors as error:
+                if not database.is_damage(error):
+                    raise
                 aside = database.put_aside()
-                self._say(f"history {self.path} was damaged ({error}); moved to {aside}, built again from the journal")
+                self._say(
+                    f"history {self.path} was damaged ({error}); moved to {aside}, built again from the journal"
+                )
                 if self._journal is not None:
                     database.add_in_batches(_from_journal(self._journal))
                 return work(database)
-        except Exception as error:  # no database, no disk, no memory: the journal still has everything
+        except Exception as error:  # noqa: BLE001  no database, no disk, no memory: the journal still has everything
             self.dropped += rows
             if not self._told:
                 self._told = True
@@ -206,6 +207,9 @@ def _from_journal(folder: Path) -> Any:
         yield from rows_of(line)
 
 
+_DECISIONS = frozenset(
+    {"backoff", "budget.exhausted", "supervision.gave_up", "health.warn", "guard.tripped", "run.spawn_failed"}
+)
 _TAKEN = ("ts", "event", "service", "run_id", "input", "awake")
 
 
@@ -224,7 +228,4 @@ def rows_of(line: Row) -> list[tuple[str, Row]]:
         out.append(("run", {**base, **begun, **rest, "ended": wall}))
     if "decision" in rest or event in _DECISIONS:
         out.append(("decision", {**base, **rest, "at": wall, "event": event}))
-    return [(kind, redact_value(row)) for kind, row in out]
-
-
-_DECISIONS = ("backoff", "budget.exhausted", "supervision.gave_up", "health.warn", "guard.tripped", "run.spawn_failed")
+    return out

@@ -30,7 +30,7 @@ class Held(Exception):
     def __init__(self, path: Path, info: dict[str, Any]) -> None:
         self.path, self.info = path, info
         who = f"pid {info['pid']}" if "pid" in info else "another process"
-        since = f", since {info['since']}" if info.get("since") else ""
+        since = f", since {_when(info['since'])}" if info.get("since") else ""
         what = f" ({info['what']})" if info.get("what") else ""
         super().__init__(f"already running: {who}{what}{since} holds {path}")
 
@@ -102,6 +102,7 @@ class InstanceLock:
 
     def _take(self) -> int:
         """A locked descriptor of the file that is at the path now (somebody may have replaced it meanwhile)."""
+        info: dict[str, Any] = {}
         for attempt in range(_TRIES):
             if attempt:
                 time.sleep(_PAUSE)
@@ -129,6 +130,13 @@ class InstanceLock:
             os.ftruncate(fd, 0)
         except OSError:
             return  # then the words are old; the lock itself is what counts
+
+
+def _when(since: Any) -> str:
+    """A time for people, whichever way it was written."""
+    if isinstance(since, (int, float)) and 0 < since < 1e11:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(since))
+    return str(since)[:40]
 
 
 def _try_lock(fd: int, kind: int) -> bool:

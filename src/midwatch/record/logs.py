@@ -18,7 +18,7 @@ from typing import IO
 import msgspec
 
 from midwatch.model.service import Logs
-from midwatch.record.files import open_fresh, open_read
+from midwatch.record.files import open_read
 
 FIRST = 0  # the number of the first file of a run
 CHUNK = 1 << 16
@@ -137,8 +137,11 @@ def pieces(file: LogFile) -> Iterator[bytes]:
         with open_log(file) as source:
             while piece := source.read(CHUNK):
                 yield piece
-    except (OSError, EOFError, *_zip_errors()):
+    except (OSError, EOFError):
         return
+    except Exception as error:
+        if type(error).__module__ != "zlib":  # zlib.error, without importing zlib for every plain file
+            raise
 
 
 def tail(
@@ -316,33 +319,10 @@ def prune(folder: Path, logs: Logs, keep: set[str] | set[Path]) -> list[tuple[st
 
 
 def compress(path: str | Path) -> str:
-    """`x.log` -> `x.log.gz` with its time kept; atomic: at every moment one complete copy is there. Returns the new path.
+    """`x.log` -> `x.log.gz`, see record/compress_helper.py. Returns the new path; raises OSError."""
+    from midwatch.record import compress_helper
 
-    Raises OSError; also (EBUSY) when the file grew meanwhile, which leaves everything as it was."""
-    import errno
-    import gzip
-    import shutil
-
-    source_path = os.fspath(path)
-    target = source_path + _ZIPPED
-    temporary = target + _TEMPORARY
-    source = os.fdopen(open_read(source_path), "rb")
-    try:
-        with source, os.fdopen(open_fresh(temporary), "wb") as raw:
-            info = os.fstat(source.fileno())
-            with gzip.GzipFile("", "wb", 6, raw, info.st_mtime) as packed:
-                shutil.copyfileobj(source, packed, CHUNK)
-            raw.flush()
-            os.fsync(raw.fileno())
-            if os.fstat(source.fileno()).st_size != source.tell() or source.tell() < info.st_size:
-                raise OSError(errno.EBUSY, "still being written", source_path)
-            os.utime(raw.fileno(), ns=(info.st_atime_ns, info.st_mtime_ns))
-        os.rename(temporary, target)
-    except BaseException:
-        _unlink(temporary)
-        raise
-    os.unlink(source_path)
-    return target
+    return compress_helper.compress(os.fspath(path))
 
 
 def follow(
@@ -377,12 +357,6 @@ def _sweep(folder: Path) -> None:
                     os.unlink(path)
             except OSError:
                 continue
-
-
-def _zip_errors() -> tuple[type[Exception], ...]:
-    import zlib
-
-    return (zlib.error,)
 
 
 def _number(text: str) -> bool:

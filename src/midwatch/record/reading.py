@@ -153,9 +153,7 @@ def recover(
     return found.value, _inputs([(found.path, found.offset), *rest], found.covers_next)
 
 
-def _inputs(
-    places: list[tuple[str, int]], skip_first: bool
-) -> Iterator[tuple[dict[str, Any], float, float]]:
+def _inputs(places: list[tuple[str, int]], skip_first: bool) -> Iterator[tuple[dict[str, Any], float, float]]:
     for path, start in places:
         for line, _ in _complete(path, start, torn=True):
             if line is None:
@@ -191,9 +189,7 @@ def _lines(
                 yield line
 
 
-def _complete(
-    path: str, start: int, *, torn: bool = False
-) -> Iterator[tuple[dict[str, Any] | None, int]]:
+def _complete(path: str, start: int, *, torn: bool = False) -> Iterator[tuple[dict[str, Any] | None, int]]:
     """(line or None for a corrupt one, offset after it) for each line with an end; `torn`: a last one without, too."""
     try:
         file = _open(path)

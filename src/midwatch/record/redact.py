@@ -36,7 +36,9 @@ NEEDLES = (
     "pypi-", "glpat-", "eyj", "sg.", "dop_v1_", "-u", ":aa", "redis-cli", "mysql", "mariadb",
 )  # fmt: skip
 _rules: _Rules | None = None
-_clean: set[str] = set()  # short strings that were looked at: service ids, run ids, causes come again and again
+_clean: set[str] = (
+    set()
+)  # short strings that were looked at: service ids, run ids, causes come again and again
 _names: dict[str, bool] = {}  # the same for dict keys: is it a secret name?
 MOST_CACHED = 512
 
@@ -165,7 +167,7 @@ def _hide(item: Any, depth: int) -> Any:
 
 def _hide_env(item: Any) -> Any:
     if isinstance(item, dict):
-        return {name: MARK for name in item}
+        return dict.fromkeys(item, MARK)
     return [str(entry).partition("=")[0] + "=" + MARK if "=" in str(entry) else str(entry) for entry in item]
 
 
@@ -230,7 +232,9 @@ class _Rules:
             return re.compile(pattern, flags | re.ASCII)
 
         value = r"""(?:"(?:[^"\\]|\\.)*"?\S*|'[^']*'?\S*|\S+)"""
-        self._pem = rule(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,30}-----|\Z)", re.DOTALL)
+        self._pem = rule(
+            r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,30}-----|\Z)", re.DOTALL
+        )
         # The lookahead: `host:8080/x@1` is a port, not a password.
         self._url = rule(r"(://[^\s:/?#@]{0,256}:)(?!\d{1,5}(?:[/?#]|\s|\Z))[^\s\"'<>]*@")
         self._url_token = rule(r"(://)[^\s:/?#@\"'<>]{16,}@")

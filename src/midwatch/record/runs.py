@@ -153,7 +153,9 @@ class RunRecords:
                 else:
                     problems.append(found)
         if len(names) > MOST_RUNS:
-            problems.append(RunProblem(str(self.folder), "", f"more than {MOST_RUNS} files, the others were not read"))
+            problems.append(
+                RunProblem(str(self.folder), "", f"more than {MOST_RUNS} files, the others were not read")
+            )
         return sorted(records, key=lambda r: (r.spawned_wall, r.run)), problems
 
     def close(self) -> None:

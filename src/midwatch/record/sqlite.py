@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from midwatch.record.files import make_folder, open_update
+from midwatch.record.redact import redact_value
 
 VERSION = 1
 PAGE = 4096
@@ -42,25 +43,37 @@ class Outdated(sqlite3.DatabaseError):
     """Another version's schema: the view is simply built again."""
 
 
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT)
+_FOREIGN = ("no such table", "no such column", "has no column")  # somebody else's database, or a torn schema
+
+
 class Database:
     """One file; opens with the first use."""
 
-    damage = (sqlite3.DatabaseError,)
+    errors = sqlite3.DatabaseError
 
     def __init__(self, path: Path, most_rows: int, most_bytes: int, most_days: float) -> None:
         self.path = path
         self._most_rows, self._most_bytes, self._most_days = most_rows, most_bytes, most_days
         self._connection: sqlite3.Connection | None = None
         self._since_prune = 0
+        self._pruned = False
+
+    @staticmethod
+    def is_damage(error: Exception) -> bool:
+        """Is the file itself bad? A full, locked or read-only disk is no damage."""
+        if isinstance(error, Outdated) or (isinstance(error, sqlite3.Error) and _code(error) in _DAMAGE):
+            return True
+        return isinstance(error, sqlite3.OperationalError) and any(words in str(error) for words in _FOREIGN)
 
     def add(self, rows: Iterable[tuple[str, Row]]) -> None:
         """All of them in one transaction; at the size limit the older half of everything goes first."""
-        batch = list(rows)
+        batch = [(kind, redact_value(row)) for kind, row in rows]
         try:
             self._insert(batch)
         except sqlite3.OperationalError as error:
             if _code(error) != sqlite3.SQLITE_FULL or not self._at_limit():
-                raise _calm(error) from error
+                raise
             self._halve()
             self._insert(batch)
 
@@ -73,7 +86,9 @@ class Database:
     def runs(self, service: str | None, limit: int) -> list[Row]:
         """Newest first."""
         where, values = ("WHERE service = ?", [service]) if service is not None else ("", [])
-        return self._select("runs", _RUN, f"{where} ORDER BY COALESCE(started, ended) DESC, run DESC", values, limit)
+        return self._select(
+            "runs", _RUN, f"{where} ORDER BY COALESCE(started, ended) DESC, run DESC", values, limit
+        )
 
     def decisions(self, service: str | None, limit: int) -> list[Row]:
         """Newest first."""
@@ -122,10 +137,8 @@ class Database:
         connection = sqlite3.connect(self.path, timeout=5.0, isolation_level=None)
         try:
             self._prepare(connection)
-        except BaseException as error:
+        except BaseException:
             connection.close()
-            if isinstance(error, sqlite3.OperationalError):
-                raise _calm(error) from error
             raise
         self._connection = connection
         return connection
@@ -155,10 +168,11 @@ class Database:
                 else:
                     names = ", ".join([*_DECISION, "more"])
                     connection.execute(
-                        f"INSERT OR REPLACE INTO decisions ({names}) VALUES (?, ?, ?, ?, ?, ?)", _split(row, _DECISION)
+                        f"INSERT OR REPLACE INTO decisions ({names}) VALUES (?, ?, ?, ?, ?, ?)",
+                        _split(row, _DECISION),
                     )
             self._since_prune += len(batch)
-            if self._since_prune >= PRUNE_EVERY:
+            if self._since_prune >= PRUNE_EVERY or not self._pruned:
                 self._prune(connection)
             connection.execute("COMMIT")
         except BaseException:
@@ -168,6 +182,10 @@ class Database:
 
     def _insert_run(self, connection: sqlite3.Connection, row: Row) -> None:
         """A later row of the same run adds to the earlier one; what it does not know stays."""
+        row = dict(row)
+        row.setdefault("run", row.pop("run_id", None))
+        if not row["run"]:
+            return
         names = [*_RUN, "more"]
         keep = ", ".join(f"{name} = COALESCE(excluded.{name}, {name})" for name in names[1:])
         marks = ", ".join("?" * len(names))
@@ -177,7 +195,7 @@ class Database:
         )
 
     def _prune(self, connection: sqlite3.Connection) -> None:
-        self._since_prune = 0
+        self._since_prune, self._pruned = 0, True
         oldest = time.time() - self._most_days * 86400
         connection.execute("DELETE FROM runs WHERE COALESCE(ended, started) < ?", [oldest])
         connection.execute("DELETE FROM decisions WHERE at < ?", [oldest])
@@ -190,13 +208,16 @@ class Database:
             [rows],
         )
         connection.execute(
-            "DELETE FROM decisions WHERE rowid IN (SELECT rowid FROM decisions ORDER BY at DESC LIMIT -1 OFFSET ?)", [rows]
+            "DELETE FROM decisions WHERE rowid IN (SELECT rowid FROM decisions ORDER BY at DESC LIMIT -1 OFFSET ?)",
+            [rows],
         )
 
     def _at_limit(self) -> bool:
         """Is it our own bound, not the disk, that is reached?"""
         run = self._open().execute
-        return bool(run("PRAGMA page_count").fetchone()[0] * 10 >= run("PRAGMA max_page_count").fetchone()[0] * 9)
+        return bool(
+            run("PRAGMA page_count").fetchone()[0] * 10 >= run("PRAGMA max_page_count").fetchone()[0] * 9
+        )
 
     def _halve(self) -> None:
         connection = self._open()
@@ -204,7 +225,9 @@ class Database:
             count = connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]
             self._keep(connection, count // 2)
 
-    def _select(self, table: str, names: tuple[str, ...], rest: str, values: list[Any], limit: int) -> list[Row]:
+    def _select(
+        self, table: str, names: tuple[str, ...], rest: str, values: list[Any], limit: int
+    ) -> list[Row]:
         query = f"SELECT {', '.join(names)}, more FROM {table} {rest} LIMIT ?"
         out = []
         for found in self._open().execute(query, [*values, max(0, limit)]):
@@ -222,8 +245,21 @@ class Database:
 def _split(row: Row, names: tuple[str, ...]) -> list[Any]:
     """The columns' values in order, then the rest as JSON (or None)."""
     more = {key: value for key, value in row.items() if key not in names and value is not None}
-    values = [value if isinstance(value := row.get(name), (str, int, float, type(None))) else str(value) for name in names]
-    return [*values, msgspec.json.encode(more, enc_hook=repr).decode() if more else None]
+    return [*(_cell(row.get(name)) for name in names), _json(more) if more else None]
+
+
+def _cell(value: Any) -> Any:
+    """What SQLite can hold: nothing that it would raise for."""
+    if value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) < 1 << 63):
+        return value
+    return str(value).encode("utf-8", "backslashreplace").decode()
+
+
+def _json(more: Row) -> str:
+    try:
+        return msgspec.json.encode(more, enc_hook=repr).decode()
+    except (ValueError, TypeError, RecursionError):  # a lone surrogate, a key that is no text
+        return msgspec.json.encode({"text": _cell(more)}).decode()
 
 
 def _more(text: str | None) -> Row:
@@ -238,13 +274,6 @@ def _more(text: str | None) -> Row:
 
 def _code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
-
-
-def _calm(error: sqlite3.OperationalError) -> Exception:
-    """A full, locked or read-only disk is no damage: nothing may be put aside for it."""
-    if _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_ERROR):
-        return error
-    return OSError(f"{error} ({getattr(error, 'sqlite_errorname', 'no code')})")
 
 
 def _remove(path: str) -> None:

@@ -82,9 +82,7 @@ def _start(
     return (newest.run_no, newest.n), [opened], before
 
 
-def _tail_before(
-    folder: Path, lines: int, run: str | None, stream: str, newest: LogFile, size: int
-) -> bytes:
+def _tail_before(folder: Path, lines: int, run: str | None, stream: str, newest: LogFile, size: int) -> bytes:
     """The last lines of everything before byte `size` of the newest file."""
     if lines <= 0:
         return b""
