@@ -6,7 +6,7 @@ writes the text. Tests: tests/policy/test_diagram.py.
 
 from __future__ import annotations
 
-from midwatch.policy.state import IGNORED, KEYS, PHASES, TABLE
+from midwatch.policy.state import KEYS, PHASES, TABLE
 
 _MEANINGS = {
     "stopped": "nothing runs and nobody wants it to",
@@ -39,16 +39,4 @@ def mermaid() -> str:
     lines = ["stateDiagram-v2", "    [*] --> stopped"]
     lines += [f"    {phase} : {phase} - {_MEANINGS[phase]}" for phase in PHASES]
     lines += [f"    {a} --> {b} : {', '.join(keys)}" for (a, b), keys in arrows().items()]
-    return "\n".join(lines) + "\n"
-
-
-def table() -> str:
-    """The whole table as Markdown: a row for each phase, what each event does there ("." = ignored)."""
-    lines = ["| phase | event | handler | may lead to |", "|---|---|---|---|"]
-    for row in TABLE:
-        phases = " ".join(p for p in PHASES if p in row.phases)
-        keys = " ".join(k for k in KEYS if k in row.keys)
-        leads = " ".join(p for p in PHASES if p in row.leads_to)
-        handler = f"ignored ({row.why})" if row.handler == IGNORED else f"`{row.handler}`"
-        lines.append(f"| {phases} | {keys} | {handler} | {leads or 'stays'} |")
     return "\n".join(lines) + "\n"

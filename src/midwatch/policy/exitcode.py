@@ -9,18 +9,7 @@ from __future__ import annotations
 from midwatch.model.exit import ExitFacts
 from midwatch.model.state import ServiceState
 
-OK, FAILED, USAGE, GAVE_UP, RUNNING, PLANNED, CONFIG = 0, 1, 2, 3, 4, 75, 78
-
-# One line each, for docs/reference and the help of the verbs.
-MEANINGS: dict[int, str] = {
-    OK: "done, or calm",
-    FAILED: "findings, or a failure",
-    USAGE: "usage: the command line is wrong",
-    GAVE_UP: "gave up, or held: starting again would not help",
-    RUNNING: "already running: another instance holds the lock",
-    PLANNED: "a planned restart, or the lock was lost",
-    CONFIG: "configuration, conflict or an unwritable state folder: do not retry",
-}
+OK, FAILED, GAVE_UP = 0, 1, 3
 
 
 def run_exit_code(state: ServiceState, last: ExitFacts | None) -> int:
@@ -29,8 +18,6 @@ def run_exit_code(state: ServiceState, last: ExitFacts | None) -> int:
         return GAVE_UP
     if state.want == "down" or state.phase == "done":
         return OK
-    if last is None:
-        return FAILED
-    if last.signal is not None:
+    if last is not None and last.signal is not None:
         return 128 + last.signal
-    return FAILED if last.code is None else last.code
+    return FAILED if last is None or last.code is None else last.code

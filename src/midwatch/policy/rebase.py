@@ -12,8 +12,6 @@ from msgspec.structs import replace
 from midwatch.model.identity import Now
 from midwatch.model.state import ServiceState
 
-_WANTED_ANEW = frozenset({"pending", "starting", "up", "stopping", "killing", "backoff", "degraded"})
-
 
 def rebase(state: ServiceState, saved: Now, now: Now) -> ServiceState:
     """`state`, whose times were true at `saved`, as it stands at `now`."""
@@ -21,14 +19,14 @@ def rebase(state: ServiceState, saved: Now, now: Now) -> ServiceState:
         return state
     shift = now.awake - saved.awake - max(0.0, now.wall - saved.wall)
     windows = {name: tuple(min(t + shift, now.awake) for t in times) for name, times in state.windows.items()}
-    phase, decision = state.phase, state.decision
-    if phase in _WANTED_ANEW:
-        phase = "pending" if state.want == "up" else "stopped"
-        decision = "the machine was restarted; " + ("starts again" if state.want == "up" else "stays stopped")
-    episodes = {name: over for name, over in state.episodes.items() if name not in ("unhealthy", "leftovers")}
+    fresh = ServiceState(state.id, state.rules, state.phase, state.want, since=now.awake, run=state.run)
+    if state.phase not in ("stopped", "held", "gave_up", "done"):
+        up = state.want == "up"
+        words = "the machine was restarted; " + ("starts again" if up else "stays stopped")
+        fresh = replace(fresh, phase="pending" if up else "stopped", decision=words)
     return replace(
-        state, phase=phase, since=now.awake, wake_at=now.awake if phase == "held" else None, pid=None,
-        spawned_at=None, ready=False, health="unknown", probe_failures=0, probe_detail="", why_stopping=None,
-        respawn=False, plan=None, hurry=False, gone=None, stopping_since=None, asked_by="", job=None, windows=windows,
-        episodes=episodes, decision=decision,
+        fresh, wake_at=now.awake if state.phase == "held" else None, run_no=state.run_no, windows=windows,
+        crash_count=state.crash_count, restarts=state.restarts, last_cause=state.last_cause,
+        episodes={k: v for k, v in state.episodes.items() if k not in ("unhealthy", "leftovers")},
+        fingerprint=state.fingerprint, decision=fresh.decision or state.decision,
     )  # fmt: skip

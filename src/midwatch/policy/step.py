@@ -10,20 +10,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, cast
 
-from midwatch.model.event import (
-    Ask,
-    Event,
-    Exited,
-    NewRules,
-    Permit,
-    Prechecked,
-    Probed,
-    Resumed,
-    Spawned,
-    SpawnFailed,
-    Tick,
-    TreeGone,
-)
+from midwatch.model import event as ev
 from midwatch.model.identity import Now
 from midwatch.model.service import Rules
 from midwatch.model.state import ServiceState, Stepped
@@ -33,23 +20,16 @@ from midwatch.policy.state import IGNORED, cells
 Handler = Callable[[Draft, Any], None]
 
 _PLAIN: dict[type, str] = {
-    Permit: "permit",
-    Spawned: "spawned",
-    SpawnFailed: "spawn_failed",
-    Exited: "exited",
-    TreeGone: "tree_gone",
-    Prechecked: "prechecked",
-    NewRules: "rules",
-    Resumed: "resumed",
-    Tick: "tick",
-}
+    ev.Permit: "permit", ev.Spawned: "spawned", ev.SpawnFailed: "spawn_failed", ev.Exited: "exited",
+    ev.TreeGone: "tree_gone", ev.Prechecked: "prechecked", ev.NewRules: "rules", ev.Resumed: "resumed", ev.Tick: "tick",
+}  # fmt: skip
 
 
-def key_of(event: Event) -> str:
+def key_of(event: ev.Event) -> str:
     """The event's name in the table."""
-    if isinstance(event, Ask):
+    if isinstance(event, ev.Ask):
         return f"ask.{event.verb}"
-    if isinstance(event, Probed):
+    if isinstance(event, ev.Probed):
         return f"probed.{event.kind}"
     return _PLAIN[type(event)]
 
@@ -61,7 +41,7 @@ def _handler(name: str) -> Handler | None:
     return cast(Handler, getattr(import_module(f"midwatch.policy.handlers.{module}"), function))
 
 
-_HANDLERS: dict[tuple[str, str], Handler | None] = {cell: _handler(row.handler) for cell, row in cells().items()}
+_HANDLERS = {cell: _handler(row.handler) for cell, row in cells().items()}
 
 
 def initial(service: str, rules: Rules, now: Now) -> ServiceState:
@@ -69,11 +49,11 @@ def initial(service: str, rules: Rules, now: Now) -> ServiceState:
     return ServiceState(id=service, rules=rules, since=now.awake)
 
 
-def step(state: ServiceState, event: Event, now: Now) -> Stepped:
+def step(state: ServiceState, event: ev.Event, now: Now) -> Stepped:
     """What becomes of `state`, and what has to be done, in order."""
     if getattr(event, "run", state.run) != state.run:
         return Stepped(state)  # about a run that is over
-    if type(event) is Tick and (state.wake_at is None or now.awake < state.wake_at):
+    if type(event) is ev.Tick and (state.wake_at is None or now.awake < state.wake_at):
         return Stepped(state)  # early, or of a timer that was moved
     handler = _HANDLERS[state.phase, key_of(event)]
     if handler is None:
