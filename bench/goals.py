@@ -1,0 +1,125 @@
+"""What Midwatch promises to reach, checked against one run's results.
+
+The figures are the release's goals; relative ones are taken from the same run. A goal that could not be
+checked (a measure left out, a peer missing) is said to be so, never counted as met. Must not measure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bench.model import Measure, Result
+from bench.report import LIMIT, MIB, OURS, best, median, number, table
+
+
+@dataclass(frozen=True)
+class Goal:
+    """`figure` of midwatch's `variant` has to be at most (or, with `highest`, at least) what `bound` says."""
+
+    what: str
+    measure: Measure
+    figure: str
+    bound: Callable[[Sequence[Result]], float | None]
+    words: str
+    variant: str = ""
+    scale: float = 1.0
+    highest: bool = False
+
+
+def fixed(value: float) -> Callable[[Sequence[Result]], float | None]:
+    """A bound that is a number."""
+    return lambda _: value
+
+
+def peers_best(figure: str, highest: bool = False) -> Callable[[Sequence[Result]], float | None]:
+    """The best of all peers in the same run."""
+
+    def bound(results: Sequence[Result]) -> float | None:
+        names = {result.peer for result in results} - {OURS, LIMIT}
+        values = [value for name in names if (value := best(results, name, figure, highest)) is not None]
+        return (max(values) if highest else min(values)) if values else None
+
+    return bound
+
+
+def of_peer(peer: str, figure: str) -> Callable[[Sequence[Result]], float | None]:
+    """One peer's figure in the same run."""
+    return lambda results: best(results, peer, figure)
+
+
+def share_of_limit(figure: str, share: float) -> Callable[[Sequence[Result]], float | None]:
+    """A share of the bare loop's best in the same run."""
+
+    def bound(results: Sequence[Result]) -> float | None:
+        limit = best(results, LIMIT, figure, highest=True)
+        return None if limit is None else limit * share
+
+    return bound
+
+
+GATED, PLAIN, ROTATED = "contain=auto", "contain=none", "50 MB x 10"
+RATE = "mb_per_s"
+GOALS = (
+    Goal("exit 0 to successor, gate and cgroup (ms)", "restart", "exit_ms", fixed(3.0), "<= 3", GATED),
+    Goal("exit 0 to successor, no gate (ms)", "restart", "exit_ms", fixed(2.0), "<= 2", PLAIN),
+    Goal("exit 0 to successor (ms)", "restart", "exit_ms", peers_best("exit_ms"), "best peer", GATED),
+    *(
+        Goal(
+            f"RssAnon, {size} services (MiB)",
+            "memory",
+            f"{size}.anon",
+            fixed(line * MIB),
+            f"<= {line}",
+            scale=MIB,
+        )
+        for size, line in ((1, 14), (100, 15), (500, 20))
+    ),
+    *(
+        Goal(
+            f"PSS, {size} services (MiB)",
+            "memory",
+            name,
+            of_peer("supervisor", name),
+            "supervisor",
+            scale=MIB,
+        )
+        for size in (1, 100, 500)
+        for name in (f"{size}.pss",)
+    ),
+    Goal("idle CPU, 10 services (s a minute)", "cpu", "10.cpu_s_per_min", fixed(0.05), "<= 0.05"),
+    Goal("idle CPU, 500 services (s a minute)", "cpu", "500.cpu_s_per_min", fixed(0.25), "<= 0.25"),
+    Goal("500 services started (s)", "start500", "last_s", fixed(0.6), "<= 0.6"),
+    Goal(
+        "log MB/s, limit",
+        "logs",
+        RATE,
+        share_of_limit(RATE, 0.9),
+        "0.9 of the best bare loop",
+        ROTATED,
+        highest=True,
+    ),
+    Goal("log MB/s, peers", "logs", RATE, peers_best(RATE, highest=True), "best peer", ROTATED, highest=True),
+)
+
+
+def judged(goal: Goal, results: Sequence[Result]) -> tuple[str, str, str, str, str] | None:
+    """One row: what, whose setting, measured, goal, verdict; None when the measure was not run."""
+    same = [result for result in results if result.measure == goal.measure]
+    ours = [result for result in same if result.peer == OURS and goal.variant in ("", result.variant)]
+    if not ours:
+        return None
+    variant = goal.variant or ours[0].variant
+    value, bound = median(ours[0], goal.figure), goal.bound(same)
+    if value is None or bound is None:
+        verdict = "not checked"
+    else:
+        verdict = "met" if (value >= bound if goal.highest else value <= bound) else "MISSED"
+    shown = [number(None if figure is None else figure / goal.scale) for figure in (value, bound)]
+    return goal.what, variant, shown[0], f"{goal.words}: {shown[1]}", verdict
+
+
+def section(results: Sequence[Result]) -> str:
+    """The goals' table; empty when midwatch was not measured."""
+    rows = [row for goal in GOALS if (row := judged(goal, results)) is not None]
+    return "## Goals\n\n" + table(["goal", "setting", "measured", "bound", "verdict"], rows) if rows else ""

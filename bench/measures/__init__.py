@@ -1,0 +1,20 @@
+"""The measures, one a file; each takes a Context and returns one Result for each peer and setting.
+
+A peer that fails costs its own row only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bench.context import Context
+from bench.measures import cpu, logs, memory, restart, start500
+from bench.model import Measure, Result
+
+RUN: dict[Measure, Callable[[Context], list[Result]]] = {
+    "restart": restart.measure,
+    "memory": memory.measure,
+    "cpu": cpu.measure,
+    "start500": start500.measure,
+    "logs": logs.measure,
+}
