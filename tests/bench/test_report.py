@@ -10,7 +10,9 @@ from bench import goals, model, report
 Result = model.Result
 
 
-def made(peer: str, variant: str = "default", measure: model.Measure = "restart", **figures: list[float]) -> model.Result:
+def made(
+    peer: str, variant: str = "default", measure: model.Measure = "restart", **figures: list[float]
+) -> model.Result:
     """A result as a measure would return it; `__` stands for the dot in a figure's name."""
     named = {name.replace("__", "."): values for name, values in figures.items()}
     return Result(measure, peer, variant, {name.removeprefix("n"): values for name, values in named.items()})
