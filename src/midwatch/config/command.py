@@ -88,15 +88,14 @@ def _table(options: Mapping[str, object]) -> dict[str, Any]:
         inner = table
         for group in groups:
             inner = inner.setdefault(group, {})
-        inner[last] = "off" if last == "crash_hard" and value in {0, "0"} else value
+        inner[last] = "off" if last == "crash_hard" and str(value) == "0" else value
     return table
 
 
 def _given(path: str, value: object) -> bool:
     """None, an empty list and a flag that was not set are how a command line says "not given"."""
-    return not (
-        value is None or value == () or value == [] or (value is False and find(path).default is False)
-    )
+    empty = isinstance(value, list | tuple) and not value
+    return not (value is None or empty or (value is False and find(path).default is False))
 
 
 def _assignments(report: Report, env: Sequence[str] | Mapping[str, str | None]) -> dict[str, Any]:

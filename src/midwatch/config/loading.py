@@ -100,7 +100,7 @@ def _text(file: str) -> str:
     if len(data) > MOST_BYTES:
         raise ConfigError([Problem(file, 0, "", "is larger than 1 MiB", "this is not a configuration")])
     try:
-        return data.decode()
+        return data.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError([Problem(file, line, "", "is not UTF-8 text", "save it as UTF-8")]) from None

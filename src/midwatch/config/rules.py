@@ -53,7 +53,7 @@ def _probe(report: Report, values: Values, group: str, folder: str) -> Probe | N
         for name in TARGETS[group]
         if f"{group}.{name}" in values.given and values[f"{group}.{name}"] is not False
     ]
-    if not targets:
+    if not targets and group not in values.failed:
         report.error((*values.base, group), "asks nothing", f"give one of {', '.join(TARGETS[group])}")
     for extra in targets[1:]:
         report.error(

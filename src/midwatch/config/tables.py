@@ -61,6 +61,7 @@ def _unknown(
         path = (*base, *prefix.split(".")[:-1], name)
         if name not in names:
             report.error(path, "unknown key", _suggest(name, names, keys, prefix))
+            values.failed.add(prefix.rstrip("."))
         elif name in groups and not isinstance(value, dict):
             report.error(
                 path, f"expected a table, found {described(value)}", _example(f"{prefix}{name}", keys)

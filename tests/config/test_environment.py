@@ -1,0 +1,151 @@
+"""What a service finds in its environment: H10, SVC-10, SVC-15, and Python's two switches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from midwatch.config import environment
+from midwatch.config.loading import load
+
+if TYPE_CHECKING:
+    from conftest import Read
+
+CALLER = {
+    "PATH": "/usr/bin:/bin",
+    "HOME": "/home/ann",
+    "USER": "ann",
+    "LANG": "de_DE.UTF-8",
+    "LC_ALL": "C",
+    "TERM": "xterm",
+    "SECRET": "s",
+    "AWS_KEY": "k",
+    "AWS_REGION": "r",
+    "NOTIFY_SOCKET": "/run/x",
+    "LISTEN_FDS": "1",
+    "MIDWATCH_RUN": "outer",
+}
+
+
+def env(read: Read, text: str, command: str = "['true']") -> dict[str, str]:
+    return dict(read(f"[service.web]\ncommand = {command}\n{text}", environ=CALLER).specs[0].launch.env)
+
+
+def test_a_variable_that_was_not_granted_is_absent(read: Read) -> None:
+    """H10: set in the parent and not granted: absent. Granted: present. None in the spec: omitted, not "None"."""
+    base = {name: CALLER[name] for name in ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TERM")}
+    assert env(read, "") == base
+    assert env(read, "env_pass = ['SECRET', 'ABSENT']") == base | {"SECRET": "s"}
+    removed = env(read, "env = { LANG = false, ABSENT = false }")
+    assert "LANG" not in removed
+    assert "ABSENT" not in removed
+
+
+def test_granting_by_the_beginning_of_a_name(read: Read) -> None:
+    """A * at the end takes all that begin so; what was meant for us alone only when named exactly (SVC-10)."""
+    assert {"AWS_KEY", "AWS_REGION"} <= env(read, "env_pass = ['AWS_*']").keys()
+    everything = env(read, "env_pass = ['*']")
+    assert "SECRET" in everything
+    assert not {"NOTIFY_SOCKET", "LISTEN_FDS", "MIDWATCH_RUN"} & everything.keys()
+    assert env(read, "env_pass = ['NOTIFY_SOCKET']")["NOTIFY_SOCKET"] == "/run/x"
+
+
+def test_what_is_written_wins(read: Read) -> None:
+    """Precedence: the caller's base set, env files, granted variables, env."""
+    found = env(read, "env = { PATH = '/mine', SECRET = 'mine', PORT = 80 }\nenv_pass = ['SECRET']")
+    assert (found["PATH"], found["SECRET"], found["PORT"]) == ("/mine", "mine", "80")
+
+
+def test_another_users_home_is_not_the_callers(read: Read) -> None:
+    """HOME, USER, LOGNAME and SHELL of `user` are filled in when it is started; one that is written stays."""
+    found = env(read, "user = 'nobody'\nenv = { USER = 'me' }")
+    assert "HOME" not in found
+    assert found["USER"] == "me"
+
+
+def test_there_is_always_a_path(read: Read) -> None:
+    assert read("[service.web]\ncommand = 'true'", environ={}).specs[0].launch.env["PATH"]
+
+
+def test_what_mirrors_the_shell_is_noted(read: Read) -> None:
+    """These names differ between a terminal, cron and ssh, and are no reason to restart."""
+    text = "[service.web]\ncommand = 'true'\nenv = { TERM = 'dumb' }\nenv_pass = ['LANG', 'SECRET']"
+    assert read(text, environ=CALLER).specs[0].launch.ambient == ("HOME", "LC_ALL", "PATH", "USER")
+
+
+def test_env_files(tmp_path: Path) -> None:
+    """SVC-15: what is there already wins, later files win, the shell's own names are ignored, nothing is expanded."""
+    (tmp_path / "a.env").write_text("A=1\nB=1\nC=1\nUID=7\nSECRET=file\nTERM=file\n")
+    (tmp_path / "b.env").write_text("B=2\nD=$A\n")
+    file = tmp_path / "midwatch.toml"
+    file.write_text(
+        "[service.web]\ncommand = 'true'\nenv_files = ['a.env', 'b.env']\nenv = { C = 'c' }\nenv_pass = ['SECRET']\n"
+    )
+    launch = load(file, environ=CALLER).specs[0].launch
+    assert [launch.env.get(name) for name in ("A", "B", "C", "D", "UID")] == ["1", "2", "c", "$A", None]
+    assert (launch.env["SECRET"], launch.env["TERM"]) == ("s", "file")
+    assert launch.env_files == (str(tmp_path / "a.env"), str(tmp_path / "b.env"))
+
+
+PYTHON = {"PYTHONUNBUFFERED", "PYTHONFAULTHANDLER"}
+
+
+@pytest.mark.parametrize(
+    "command", ["'python'", "'python3.12 x.py'", "['/opt/x/bin/python3', 'x.py']", "'pypy3'"]
+)
+def test_python_by_name(read: Read, command: str) -> None:
+    """Output comes at once, and a crash of the interpreter leaves its stacks."""
+    assert env(read, "", command).keys() >= PYTHON
+
+
+@pytest.mark.parametrize("command", ["'true'", "'pythonic'", "'python-config'", "'/srv/python/run'"])
+def test_not_python(read: Read, command: str) -> None:
+    assert not env(read, "", command).keys() & PYTHON
+
+
+def test_what_is_said_about_pythons_switches_stays(read: Read) -> None:
+    """Set or removed in the file: left alone."""
+    found = env(read, "env = { PYTHONUNBUFFERED = '', PYTHONFAULTHANDLER = false }", "'python'")
+    assert found["PYTHONUNBUFFERED"] == ""
+    assert "PYTHONFAULTHANDLER" not in found
+
+
+@pytest.mark.parametrize(
+    ("content", "python"),
+    [
+        (b"#!/usr/bin/python3\n", True),
+        (b"#!/usr/bin/env python3.11 -u\n", True),
+        (b"#! /usr/bin/env -S python -E\n", True),
+        (b"#!python", True),
+        (b"#!/bin/sh\npython x", False),
+        (b"#!/usr/bin/env node\n", False),
+        (b"\x7fELF", False),
+        (b"", False),
+    ],
+)
+def test_python_by_shebang(tmp_path: Path, content: bytes, python: bool) -> None:
+    """A script says what runs it (gunicorn, celery, uvicorn)."""
+    script = tmp_path / "script"
+    script.write_bytes(content)
+    script.chmod(0o755)
+    assert environment.is_python("script", environment.resolved("script", str(tmp_path), "/")) is python
+
+
+def test_python_by_link(tmp_path: Path) -> None:
+    """A link with another name is still Python."""
+    (tmp_path / "python3.11").touch(0o755)
+    (tmp_path / "app").symlink_to("python3.11")
+    assert environment.is_python("./app", environment.resolved("./app", "", str(tmp_path)))
+
+
+def test_looking_for_a_program(tmp_path: Path) -> None:
+    """With a slash: from cwd. Without: PATH, first one that may be executed."""
+    for folder, mode in (("a", 0o644), ("b", 0o755)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "tool").touch(mode)
+    assert environment.resolved("tool", f"{tmp_path}/none:{tmp_path}/b", "/") == f"{tmp_path}/b/tool"
+    assert environment.resolved("b/tool", "", str(tmp_path)) == f"{tmp_path}/b/tool"
+    assert environment.resolved("tool", "", "/nowhere") is None
+    assert environment.resolved("./none", "", str(tmp_path)) is None
