@@ -1,8 +1,9 @@
 """The operating system, as the engine sees it: one page of Protocols.
 
 Everything that touches a process, a cgroup, a clock or a device stands behind `Machine`; linux/, macos/ and
-fake.py implement it and pass the same contract tests (tests/machine/contract.py). Methods marked *blocking* are
-called in a worker thread, all others return at once (<= 1 ms). Must not know the policy, the journal or the keeper's wire.
+fake.py implement it and pass the same contract tests (tests/machine/contract.py). Methods marked *blocking*
+are called in a worker thread, all others return at once (<= 1 ms). Must not know the policy, the journal or
+the keeper's wire.
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ class Tree(msgspec.Struct, frozen=True):
     """How to find the processes of one run: by cgroup, else by session, group, descent and marker.
 
     `marker` is the value of MIDWATCH_RUN in the environment of everything the run started; an inner instance
-    appends to it (`outer/inner`), so a prefix match finds nested runs too. `keeper` is the subreaper to which orphans fall.
+    appends to it (`outer/inner`), so a prefix match finds nested runs too. `keeper` is the subreaper to
+    which orphans fall.
     """
 
     run: str
@@ -113,12 +115,14 @@ class Machine(Protocol):
     def lookup(self, launch: Launch) -> Target | LaunchProblem:
         """Find command, interpreter of a script, cwd and user before anything is spawned.
 
-        ENOENT, EACCES, ENOEXEC, ENOTDIR and unknown users are found here, because a shell's 126/127 would hide them.
+        ENOENT, EACCES, ENOEXEC, ENOTDIR and unknown users are found here, because a shell's 126/127 would
+        hide them.
         """
 
     def fingerprint(self, launch: Launch) -> str:
-        """A digest of everything outside that a start depends on: the resolved executable (device, inode, size,
-        mtime), cwd, env files. Changes when a retry may have become worth it."""
+        """A digest of everything outside that a start depends on: the resolved executable (device, inode,
+        size, mtime), cwd, env files. Changes when a retry may have become worth it.
+        """
 
     def contain(self, run: str, launch: Launch) -> Containment:
         """Make the run's cgroups (all or nothing per capability) and set its memory limit. *blocking*
@@ -126,23 +130,30 @@ class Machine(Protocol):
         Raises OSError when `launch.contain` is "cgroup" and there is none to be had."""
 
     def place(self, moves: list[tuple[Containment, int]]) -> list[OSError | None]:
-        """Move each pid into its run's cgroups; a result each. *blocking*: 11-21 ms when alone, 0.02 ms each in a batch."""
+        """Move each pid into its run's cgroups; a result each. *blocking*: 11-21 ms when alone, 0.02 ms each
+        in a batch.
+        """
 
     def prepare(self, pid: int, launch: Launch) -> list[str]:
-        """Set rlimits, nice and oom_score_adj of a process waiting in its gate. Returns warnings for what was not
-        permitted (H15: it runs, effective value in the text)."""
+        """Set rlimits, nice and oom_score_adj of a process waiting in its gate. Returns warnings for what
+        was not permitted (H15: it runs, effective value in the text).
+        """
 
     def signal(self, proc: ProcId, signum: int) -> bool:
-        """Signal exactly this process through a pidfd or after an identity re-check; False when it is gone."""
+        """Signal exactly this process through a pidfd or a re-checked identity; False when it is gone."""
 
     def signal_group(self, tree: Tree, signum: int) -> int:
-        """Signal the run's process group while its leader is provably ours; else each known member. Returns how many."""
+        """Signal the run's process group while its leader is provably ours; else each known member. Returns
+        how many.
+        """
 
     def members(self, tree: Tree) -> list[ProcId]:
         """Every living process of the tree (no zombies). A full look costs about 1 ms per 120 processes."""
 
     def empty(self, tree: Tree) -> bool | None:
-        """Is nothing left of the tree? Cheap: one cgroup.events read, or None when only a full look could tell."""
+        """Is nothing left of the tree? Cheap: one cgroup.events read, or None when only a full look could
+        tell.
+        """
 
     def end(self, tree: Tree, polite: float, verify: float) -> Ended:
         """End everything of the tree and verify it. *blocking*, at most `polite + verify` seconds.
@@ -151,16 +162,24 @@ class Machine(Protocol):
         (cgroup.kill or pidfds) until two empty scans, verify."""
 
     def release(self, containment: Containment) -> None:
-        """Remove the run's cgroups by their recorded names; silent when they are gone or still populated. *blocking*"""
+        """Remove the run's cgroups by their recorded names; silent when they are gone or still populated.
+        *blocking*
+        """
 
     def oom_kills(self, containment: Containment) -> int | None:
-        """The OOM-kill counter of the run's own memory cgroup (fresh cgroup: the delta is the value), None: absent."""
+        """The OOM-kill counter of the run's own memory cgroup (fresh cgroup: the delta is the value), None:
+        absent.
+        """
 
     def kernel_oom(self, pids: set[int], since: float) -> str | None:
-        """The kernel's own line about an OOM kill of one of these pids since awake time `since`, when readable. *blocking*"""
+        """The kernel's own line about an OOM kill of one of these pids since awake time `since`, when
+        readable. *blocking*
+        """
 
     def held(self, tree: Tree) -> Reading:
-        """Held memory of the tree in bytes: RssAnon + RssShmem + VmSwap (+ hugetlb), summed: an upper bound for more than one process."""
+        """Held memory of the tree in bytes: RssAnon + RssShmem + VmSwap (+ hugetlb), summed: an upper bound
+        for more than one process.
+        """
 
     def held_one(self, pid: int) -> Reading:
         """Held memory of one process."""

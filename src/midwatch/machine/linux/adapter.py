@@ -1,7 +1,7 @@
 """`LinuxMachine`: the Machine protocol on Linux, put together from this folder's parts.
 
-Holds what has to be remembered between calls: our cgroups, the scanner's markers, the place in the kernel log. Safe
-to call from worker threads for the methods that ports.py marks blocking. Must not decide anything.
+Holds what has to be remembered between calls: our cgroups, the scanner's markers, the place in the kernel
+log. Safe to call from worker threads for the methods that ports.py marks blocking. Must not decide anything.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ _LEAVING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 
 class LinuxMachine:
-    """One Linux machine as one instance sees it. `instance` names our cgroups, `keeper_pid` is the subreaper."""
+    """One Linux machine as one instance sees it. `instance` names our cgroups, `keeper_pid` is the
+    subreaper.
+    """
 
     def __init__(self, instance: str, keeper_pid: int) -> None:
         """Looks at mounts and capabilities; changes nothing."""
@@ -59,7 +61,9 @@ class LinuxMachine:
         return stat is not None and stat.start == proc.start and proc.boot == self._boot and not stat.dead
 
     def watch(self, proc: ProcId) -> int | None:
-        """A pidfd that becomes readable when exactly this process ends; the caller closes it. None: it is gone."""
+        """A pidfd that becomes readable when exactly this process ends; the caller closes it. None: it is
+        gone.
+        """
         return pidfd.open_checked(proc) if proc.boot == self._boot else None
 
     def exit_status(self, proc: ProcId, fd: int | None = None) -> int | None:
@@ -75,7 +79,9 @@ class LinuxMachine:
         return launches.fingerprint(launch)
 
     def contain(self, run: str, launch: Launch) -> Containment:
-        """See ports. The memory group is made only for a run with a limit: each one costs the kernel a while after."""
+        """See ports. The memory group is made only for a run with a limit: each one costs the kernel a while
+        after.
+        """
         if launch.contain == "none":
             return Containment(why_not='contain = "none"')
         return self._cgroups.make(run, launch.memory_hard, launch.contain == "cgroup")

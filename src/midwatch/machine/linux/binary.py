@@ -20,7 +20,9 @@ _MISC = "/proc/sys/fs/binfmt_misc"
 
 
 def check(exe: str, launch: Launch, find: Callable[[str], str | LaunchProblem]) -> LaunchProblem | None:
-    """The reason why exec would refuse `exe`, or None. `find` searches the child's PATH (for `#!/usr/bin/env X`)."""
+    """The reason why exec would refuse `exe`, or None. `find` searches the child's PATH (for `#!/usr/bin/env
+    X`).
+    """
     path = exe
     for _ in range(_DEPTH + 1):
         head = _head(path)
@@ -37,7 +39,9 @@ def check(exe: str, launch: Launch, find: Callable[[str], str | LaunchProblem]) 
         if isinstance(following, LaunchProblem):
             return following
         path = following
-    return LaunchProblem("ELOOP", f"command {exe!r}: its interpreters are scripts of scripts; name a real program", True)
+    return LaunchProblem(
+        "ELOOP", f"command {exe!r}: its interpreters are scripts of scripts; name a real program", True
+    )
 
 
 def _problem(path: str, words: str) -> LaunchProblem:
@@ -62,15 +66,17 @@ def _interpreter(
 ) -> str | LaunchProblem:
     """The program that a #! line names."""
     line = head[2:].split(b"\n", 1)[0]
-    words = line.split()
+    words = [
+        word for word in line.replace(b"\t", b" ").split(b" ") if word
+    ]  # a \r stays: the kernel keeps it too
     if not words:
         return _problem(path, "has an empty #! line; name an interpreter there, e.g. #!/bin/sh")
     name = os.fsdecode(words[0])
     full = os.path.join(launch.cwd, name)
     hint = "; the file has Windows line endings" if line.endswith(b"\r") else ""
     if not os.path.isfile(full):
-        shown = name.rstrip("\r")
-        return _problem(path, f"names the interpreter {shown!r} in its #! line, which does not exist{hint}; install it or correct the line")
+        missing = f"names the interpreter {name.rstrip(chr(13))!r} in its #! line, which does not exist{hint}"
+        return _problem(path, f"{missing}; install it or correct the line")
     if not os.access(full, os.X_OK):
         return _problem(path, f"names the interpreter {name!r} in its #! line, which is not executable")
     if os.path.basename(name) == "env":
@@ -79,13 +85,16 @@ def _interpreter(
             wanted = find(os.fsdecode(rest[0].rstrip(b"\r")))
             if hint or isinstance(wanted, LaunchProblem):
                 name = os.fsdecode(rest[0].rstrip(b"\r"))
-                return _problem(path, f"wants {name!r} by its #! line, which is not in PATH{hint}; install it or extend PATH")
+                return _problem(
+                    path,
+                    f"wants {name!r} by its #! line, which is not in PATH{hint}; install it or extend PATH",
+                )
             return wanted
     return full
 
 
 def _elf(path: str, head: bytes) -> LaunchProblem | None:
-    """Same machine as ours? Then its loader has to exist (a musl program on glibc fails with a mute ENOENT)."""
+    """Same machine as ours? Then its loader has to exist (musl on glibc fails with a mute ENOENT)."""
     if len(head) < 64:
         return _problem(path, "is a damaged program (its header is cut off); install it again")
     ours = _head("/proc/self/exe") or b""
@@ -95,7 +104,9 @@ def _elf(path: str, head: bytes) -> LaunchProblem | None:
         return None
     loader = _loader(path, head)
     if loader and not os.path.exists(loader):
-        return _problem(path, f"needs the loader {loader!r}, which does not exist here; install the build for this system")
+        return _problem(
+            path, f"needs the loader {loader!r}, which does not exist here; install the build for this system"
+        )
     return None
 
 
@@ -152,4 +163,6 @@ def _matches(head: bytes, offset: str, magic: str, mask: str) -> bool:
     except ValueError:
         return True  # not understood: let the kernel decide
     part = head[start : start + len(wanted)]
-    return len(part) == len(wanted) and all((a ^ b) & m == 0 for a, b, m in zip(part, wanted, masked, strict=False))
+    return len(part) == len(wanted) and all(
+        (a ^ b) & m == 0 for a, b, m in zip(part, wanted, masked, strict=False)
+    )

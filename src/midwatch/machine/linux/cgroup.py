@@ -1,9 +1,11 @@
-"""The cgroups of runs: made below our own group, all or nothing per capability, removed by recorded name only.
+"""The cgroups of runs: made below our own group, all or nothing per capability, removed by recorded name
+only.
 
-Two capabilities: `kill` is any v2 group (kill, freeze, events need no controller, so the "unified" half of a hybrid
-machine will do), `memory` a v1 memory group or a v2 group with the memory controller. Without write access to our own
-group (an unprivileged user, a container with /sys/fs/cgroup read-only) there is none, and `why_not` says why.
-Must not know processes beyond the pids it is told to move. Tests: tests/machine/test_cgroup.py, contract.py.
+Two capabilities: `kill` is any v2 group (kill, freeze, events need no controller, so the "unified" half of a
+hybrid machine will do), `memory` a v1 memory group or a v2 group with the memory controller. Without write
+access to our own group (an unprivileged user, a container with /sys/fs/cgroup read-only) there is none, and
+`why_not` says why. Must not know processes beyond the pids it is told to move. Tests:
+tests/machine/test_cgroup.py, contract.py.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from collections.abc import Callable
+from functools import partial
 
 from midwatch.machine.linux import files, procfs
 from midwatch.machine.ports import Containment
@@ -44,14 +48,14 @@ class Cgroups:
         return ""
 
     def make(self, run: str, memory: int | None, demand: bool) -> Containment:
-        """The groups of one run. `memory`: its limit in bytes. `demand`: raise OSError where one is missing."""
+        """The groups of one run. `memory`: its limit in bytes. `demand`: raise OSError if one is missing."""
         if not run or "/" in run or run in (".", ".."):
             raise OSError(errno.EINVAL, f"{run!r} cannot name a cgroup")
         with self._lock:
-            kill, kill_why = self._attempt(self._make_kill, run, None, self.kill_why)
+            kill, kill_why = self._attempt(self._make_kill, run, self.kill_why)
             limit, limit_why = None, ""
             if memory is not None:
-                limit, limit_why = self._attempt(self._make_memory, run, memory, self.memory_why)
+                limit, limit_why = self._attempt(partial(self._make_memory, memory), run, self.memory_why)
         if demand and (kill_why or limit_why):
             made = Containment(limit, kill)
             for directory in made.dirs:
@@ -60,22 +64,24 @@ class Cgroups:
         whys = [f"{what}: {why}" for what, why in (("kill", kill_why), ("memory", limit_why)) if why]
         return Containment(kill, limit, "; ".join(whys))
 
-    def _attempt(self, make: object, run: str, memory: int | None, why: str) -> tuple[str | None, str]:
+    def _attempt(self, make: Callable[[str], str], run: str, why: str) -> tuple[str | None, str]:
         if why:
             return None, why
         try:
-            return make(run, memory), ""  # type: ignore[operator]
+            return make(run), ""
         except OSError as error:
             return None, f"{error.strerror} ({error.filename or 'cgroup'})"
 
-    def _make_kill(self, run: str, _memory: int | None) -> str:
+    def _make_kill(self, run: str) -> str:
         assert self._unified
         return _fresh(self._unified, self._name, run)
 
-    def _make_memory(self, run: str, memory: int | None) -> str:
+    def _make_memory(self, memory: int, run: str) -> str:
         if self._v1_memory:
             directory = _fresh(self._v1_memory, self._name, run)
-            return _limit(directory, ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes"), str(memory), str(memory))
+            return _limit(
+                directory, ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes"), str(memory), str(memory)
+            )
         assert self._unified
         base = f"{self._unified}/{self._name}"
         directory = f"{base}/{run}"  # made by _make_kill a moment ago

@@ -1,9 +1,9 @@
 """The last rung of the stop ladder: end everything of a tree, and say what proves that nothing is left.
 
-With a cgroup: cgroup.kill (proof against forks), before 5.14 freeze and KILL. Without: STOP everybody until a look at
-/proc finds nobody new, so that forks end and descent stays readable, then KILL through pidfds; done after two
-empty looks. Always bounded by the caller's seconds; what could not be ended is named, never hidden. Must not decide
-when to end something. Tests: tests/machine/contract.py, test_end.py.
+With a cgroup: cgroup.kill (proof against forks), before 5.14 freeze and KILL. Without: STOP everybody until
+a look at /proc finds nobody new, so that forks end and descent stays readable, then KILL through pidfds;
+done after two empty looks. Always bounded by the caller's seconds; what could not be ended is named, never
+hidden. Must not decide when to end something. Tests: tests/machine/contract.py, test_end.py.
 """
 
 from __future__ import annotations

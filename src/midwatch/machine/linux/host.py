@@ -1,4 +1,5 @@
-"""What this Linux can do: found out once, shown by `ps` and `check`, and a refusal where we cannot run at all.
+"""What this Linux can do: found out once, shown by `ps` and `check`, and a refusal where we cannot run at
+all.
 
 Each rung of the ladder is "yes" or the reason why not. Must not try anything that changes the machine.
 """
@@ -33,12 +34,19 @@ def probe(cgroups: Cgroups, boot: str) -> Host:
     rungs = {
         "pidfd": pidfd,
         "cgroup": cgroups.kill_why or "yes",
-        "cgroup.kill": cgroups.kill_why or ("yes" if version >= (5, 14) else "needs Linux 5.14; freeze and KILL instead"),
+        "cgroup.kill": cgroups.kill_why
+        or ("yes" if version >= (5, 14) else "needs Linux 5.14; freeze and KILL instead"),
         "memory limit": cgroups.memory_why or "yes",
-        "oom evidence": "yes" if os.access("/dev/kmsg", os.R_OK) or not cgroups.memory_why else "/dev/kmsg not readable",
-        "pressure": "yes" if files.read_record("/proc/pressure/memory") else "/proc/pressure is not there (boot with psi=1)",
+        "oom evidence": "yes"
+        if os.access("/dev/kmsg", os.R_OK) or not cgroups.memory_why
+        else "/dev/kmsg not readable",
+        "pressure": "yes"
+        if files.read_record("/proc/pressure/memory")
+        else "/proc/pressure is not there (boot with psi=1)",
         "subreaper": "yes",
-        "exit of adopted runs": "yes" if version >= (6, 15) else "only while the zombie is there (Linux < 6.15)",
+        "exit of adopted runs": "yes"
+        if version >= (6, 15)
+        else "only while the zombie is there (Linux < 6.15)",
         "memory counters": "approximate on Linux 6.2 to 6.16" if (6, 2) <= version <= (6, 16) else "yes",
     }
     return Host(release, boot, refusal, rungs)

@@ -1,8 +1,8 @@
 """Find out before the spawn what would go wrong in it: user, working directory, command, interpreter.
 
-A gate is a shell and answers every failure with 126 or 127; here each one has its errno name and a sentence: what is
-wrong, where, and what to do. The check is the target user's, not ours. What could not be checked is left to the
-kernel. Must not start anything. Tests: tests/machine/test_launch.py.
+A gate is a shell and answers every failure with 126 or 127; here each one has its errno name and a sentence:
+what is wrong, where, and what to do. The check is the target user's, not ours. What could not be checked is
+left to the kernel. Must not start anything. Tests: tests/machine/test_launch.py.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ def find_user(wanted: str | None) -> User | LaunchProblem:
     except (KeyError, OverflowError):
         entry = None
     if entry is None and not name.isdigit():
-        return _problem("EINVAL", f"user {name!r} does not exist on this machine; create it or correct `user`")
+        return _problem(
+            "EINVAL", f"user {name!r} does not exist on this machine; create it or correct `user`"
+        )
     if entry is None and not group:
         return _problem("EINVAL", f'user {name} has no entry in passwd; write `user = "{name}:GROUP"`')
     uid = entry.pw_uid if entry else int(name)
@@ -71,12 +73,15 @@ def find_user(wanted: str | None) -> User | LaunchProblem:
         try:
             gid = int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
         except KeyError:
-            return _problem("EINVAL", f"group {group!r} does not exist on this machine; create it or correct `user`")
+            return _problem(
+                "EINVAL", f"group {group!r} does not exist on this machine; create it or correct `user`"
+            )
     if uid == me.uid and (not group or gid == me.gid):
         return User(me.uid, me.gid, me.groups, entry.pw_dir if entry else None, False)
     if me.uid != 0:
         return _problem(
-            "EPERM", f"cannot run as user {wanted!r}: midwatch runs as uid {me.uid}; start it as root or remove `user`"
+            "EPERM",
+            f"cannot run as user {wanted!r}: midwatch runs as uid {me.uid}; start it as root or drop `user`",
         )
     groups = tuple(os.getgrouplist(entry.pw_name, gid)) if entry else (gid,)
     return User(uid, gid, groups, entry.pw_dir if entry else None, True)
@@ -95,7 +100,9 @@ def _check_cwd(cwd: str, user: User) -> LaunchProblem | None:
         return _problem("ENOTDIR", f"working directory {cwd!r} is not a directory; correct `cwd`")
     blocked = _blocked(cwd, user)
     if blocked:
-        return _problem("EACCES", f"working directory {cwd!r} cannot be entered by uid {user.uid}: no x on {blocked!r}")
+        return _problem(
+            "EACCES", f"working directory {cwd!r} cannot be entered by uid {user.uid}: no x on {blocked!r}"
+        )
     return None
 
 
@@ -146,7 +153,9 @@ def _find(launch: Launch, user: User) -> str | LaunchProblem:
 
 
 def _find_name(name: str, launch: Launch, user: User) -> str | LaunchProblem:
-    """PATH search with the child's PATH; a file that is there but not executable is remembered, as execvp does."""
+    """PATH search with the child's PATH; a file that is there but not executable is remembered, as execvp
+    does.
+    """
     folders = launch.env.get("PATH", os.defpath)
     refused: LaunchProblem | None = None
     for folder in folders.split(":"):
@@ -158,7 +167,9 @@ def _find_name(name: str, launch: Launch, user: User) -> str | LaunchProblem:
             refused = problem
     if refused:
         return refused
-    return _problem("ENOENT", f"command {name!r} is in no folder of PATH ({folders}); install it or give its full path")
+    return _problem(
+        "ENOENT", f"command {name!r} is in no folder of PATH ({folders}); install it or give its full path"
+    )
 
 
 def _usable(path: str, user: User) -> LaunchProblem | None:
@@ -174,7 +185,9 @@ def _usable(path: str, user: User) -> LaunchProblem | None:
     blocked = _blocked(path, user)
     if blocked is None:
         if os.statvfs(path).f_flag & os.ST_NOEXEC:
-            return _problem("EACCES", f"command {path!r} lies on a file system mounted noexec; move it or remount")
+            return _problem(
+                "EACCES", f"command {path!r} lies on a file system mounted noexec; move it or remount"
+            )
         return None
     if os.path.realpath(blocked) == os.path.realpath(path):
         return _problem("EACCES", f"command {path!r} is not executable for uid {user.uid}; chmod +x it")
@@ -191,9 +204,18 @@ def fingerprint(launch: Launch) -> str:
     found = lookup(launch)
     facts: list[str] = []
     if isinstance(found, Target):
-        facts += [found.exe, str((found.uid, found.gid)), _facts(found.exe), _facts(os.path.realpath(found.exe))]
+        facts += [
+            found.exe,
+            str((found.uid, found.gid)),
+            _facts(found.exe),
+            _facts(os.path.realpath(found.exe)),
+        ]
     else:
-        facts += [found.error, found.message, _facts(os.path.join(launch.cwd, launch.argv[0] if launch.argv else ""))]
+        facts += [
+            found.error,
+            found.message,
+            _facts(os.path.join(launch.cwd, launch.argv[0] if launch.argv else "")),
+        ]
     facts.append(_facts(launch.cwd))
     facts += [_facts(os.path.join(launch.cwd, path)) for path in launch.env_files]
     facts += [_facts(os.path.join(launch.cwd, word)) for word in launch.argv[1:_MOST_ARGUMENTS]]

@@ -1,7 +1,7 @@
 """rlimits, nice and oom_score_adj of a process that waits in its gate.
 
-What is not permitted does not stop the run: it goes on with what it has, and one warning names what was asked for and
-what is in effect (H15). Must not know why a number was chosen.
+What is not permitted does not stop the run: it goes on with what it has, and one warning names what was
+asked for and what is in effect (H15). Must not know why a number was chosen.
 """
 
 from __future__ import annotations
@@ -61,7 +61,11 @@ def _rlimit(pid: int, name: str, soft: int | None, hard: int | None) -> str | No
         resource.prlimit(pid, which, wanted)
         return None
     except (PermissionError, ValueError) as error:
-        reason = "soft is above hard" if isinstance(error, ValueError) else "the hard limit can only be raised by root"
+        reason = (
+            "soft is above hard"
+            if isinstance(error, ValueError)
+            else "the hard limit can only be raised by root"
+        )
     try:
         _, ceiling = resource.prlimit(pid, which)
         nearest = (_least(wanted[0], ceiling), _least(wanted[1], ceiling))

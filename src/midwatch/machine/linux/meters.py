@@ -32,7 +32,9 @@ def held(pids: list[int], version: tuple[int, int]) -> Reading:
     if not known:
         return Reading(None, "absent", "no process of the tree could be read" if pids else "nothing runs")
     if known > 1:
-        return Reading(total, "upper-bound", f"sum over {known} processes: pages they share are counted in each")
+        return Reading(
+            total, "upper-bound", f"sum over {known} processes: pages they share are counted in each"
+        )
     if gone or not parts:
         return Reading(total, "approximate", "a part could not be read")
     if (6, 2) <= version <= (6, 16):

@@ -1,8 +1,8 @@
 """Signals that can only reach the right process: pidfds, checked against the start time.
 
-A pidfd is opened first and the start time read after: if the pid still belongs to our process *then*, the pidfd,
-opened later than that process began, is its own. Also the ways to learn how a process ended that is not our child
-(it was adopted after keeper and engine died together). Must not know trees.
+A pidfd is opened first and the start time read after: if the pid still belongs to our process *then*, the
+pidfd, opened later than that process began, is its own. Also the ways to learn how a process ended that is
+not our child (it was adopted after keeper and engine died together). Must not know trees.
 """
 
 from __future__ import annotations
@@ -55,10 +55,11 @@ def send(proc: ProcId, signum: int, flags: int = 0) -> bool:
 
 
 def send_group(leader: ProcId, signum: int) -> bool:
-    """Signal the process group `leader` leads, while it is provably ours (the leader is alive or an unreaped zombie).
+    """Signal the process group `leader` leads, while it is provably ours (the leader is alive or an unreaped
+    zombie).
 
-    The pid of an unreaped leader cannot be given to anybody else. Since 6.9 the pidfd itself names the group;
-    before, killpg follows the check at once.
+    The pid of an unreaped leader cannot be given to anybody else. Since 6.9 the pidfd itself names the
+    group; before, killpg follows the check at once.
     """
     fd = open_checked(leader)
     if fd is None:

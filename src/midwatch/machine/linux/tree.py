@@ -1,10 +1,11 @@
-"""Who belongs to a run: cgroup, session, group, descent, and the marker in the environment, from one look at /proc.
+"""Who belongs to a run: cgroup, session, group, descent, and the marker in the environment, from one look at
+/proc.
 
-One snapshot holds the stat of every process with indexes by parent, session and group, so the members of a tree cost
-what the tree costs. Orphans fall to the keeper (a subreaper), therefore everything a run started stays below its main
-process or below the keeper; markers are read only there, once per process, and remembered, so that a later
-`env -i` does not hide it. A number (session, group) counts only while it is provably ours: see `_by_number`.
-Must not signal anybody. Tests: tests/machine/contract.py, test_tree.py.
+One snapshot holds the stat of every process with indexes by parent, session and group, so the members of a
+tree cost what the tree costs. Orphans fall to the keeper (a subreaper), therefore everything a run started
+stays below its main process or below the keeper; markers are read only there, once per process, and
+remembered, so that a later `env -i` does not hide it. A number (session, group) counts only while it is
+provably ours: see `_by_number`. Must not signal anybody. Tests: tests/machine/contract.py, test_tree.py.
 """
 
 from __future__ import annotations
@@ -145,9 +146,9 @@ class Scanner:
     def _by_number(self, tree: Tree, picture: Snapshot) -> set[int]:
         """Members of the session or group that the main process leads.
 
-        The kernel gives a pid to nobody while it still names a session or group. So: main is there, the number is
-        ours; somebody else has the pid, all of ours are gone; nobody has it, a stranger may have led a session of
-        that number and left, so each must descend from us.
+        The kernel gives a pid to nobody while it still names a session or group. So: main is there, the
+        number is ours; somebody else has the pid, all of ours are gone; nobody has it, a stranger may have
+        led a session of that number and left, so each must descend from us.
         """
         if not tree.own_group:
             return set()
@@ -182,11 +183,15 @@ class Scanner:
                 roots.add(pid)
             elif stat.ppid == tree.keeper and (stat.pid, stat.start) not in self._mains:
                 self._orphan(tree, stat, found, roots)
-            elif not found.lineage and (stat.pid, stat.start) not in self._markers and not self._may_read(pid):
+            elif (
+                not found.lineage and (stat.pid, stat.start) not in self._markers and not self._may_read(pid)
+            ):
                 found.readable = False
 
     def _orphan(self, tree: Tree, stat: procfs.Stat, found: Found, roots: set[int]) -> None:
-        """A child of the keeper without a marker of this run: another's, or one that cleared its environment."""
+        """A child of the keeper without a marker of this run: another's, or one that cleared its
+        environment.
+        """
         if self._writes_to(tree.run, stat.pid):
             roots.add(stat.pid)
             self._markers[stat.pid, stat.start] = tree.marker
