@@ -1,8 +1,9 @@
-"""Packs one rotated log file: `x.log` -> `x.log.gz`, its times kept; at every moment one complete copy is there.
+"""Packs one rotated log file: `x.log` -> `x.log.gz`, its times kept; at every moment one complete copy is
+there.
 
-Also a program of its own (`python -I -S compress_helper.py PATH`), because gzip belongs in a helper of the lowest
-priority: the standard library only, nothing of ours. Exit code 0 done, 1 could not (words on stderr, nothing changed).
-Must not choose the file. Tests: tests/record/test_logs_bounds.py.
+Also a program of its own (`python -I -S compress_helper.py PATH`), because gzip belongs in a helper of the
+lowest priority: the standard library only, nothing of ours. Exit code 0 done, 1 could not (words on stderr,
+nothing changed). Must not choose the file. Tests: tests/record/test_logs_bounds.py.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ _FRESH = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def compress(path: str) -> str:
-    """Returns the new path. Raises OSError; also EBUSY when the file grew meanwhile. Nothing is changed then."""
+    """Returns the new path. Raises OSError; also EBUSY when the file grew meanwhile. Nothing is changed then.
+    """
     target = path + ".gz"
     temporary = target + ".tmp"
     _remove(temporary)  # of an interrupted try

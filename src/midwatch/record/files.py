@@ -1,4 +1,5 @@
-"""How we create files and folders: 0600 and 0700, never through somebody else's symbolic link, never inherited.
+"""How we create files and folders: 0600 and 0700, never through somebody else's symbolic link, never
+inherited.
 
 Every file that we write is opened here. Must not know what is in them. Tests: tests/record/test_files.py.
 """

@@ -28,7 +28,9 @@ class Flusher:
         self.dropped = 0
 
     def ask(self, path: str | Path, *, folder: bool = False) -> None:
-        """Flush `path` soon; with `folder` also the entry that names it (after a rename). Never blocks on the disk."""
+        """Flush `path` soon; with `folder` also the entry that names it (after a rename). Never blocks on the
+        disk.
+        """
         with self._wake:
             if self._closed:
                 return

@@ -1,8 +1,9 @@
-"""The history: runs, their ends and decisions in SQLite, to be asked quickly. A view of the journal, never the truth.
+"""The history: runs, their ends and decisions in SQLite, to be asked quickly. A view of the journal, never
+the truth.
 
-One thread has the one connection; writers hand over and never wait, readers wait for their answer. A damaged file is
-moved aside and built again from the journal; a disk that refuses costs rows, never supervision. Bounded by rows, by age
-and by the size of the file. The same `HistoryPort` can stand on another database.
+One thread has the one connection; writers hand over and never wait, readers wait for their answer. A damaged
+file is moved aside and built again from the journal; a disk that refuses costs rows, never supervision.
+Bounded by rows, by age and by the size of the file. The same `HistoryPort` can stand on another database.
 Causes are stored, counting them into verdicts is the policy's. Tests: tests/record/test_history.py.
 """
 
@@ -10,7 +11,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -29,8 +31,9 @@ class HistoryPort(Protocol):
     """What the engine and the front know of a history."""
 
     def add_run(self, row: Row) -> None:
-        """A run began or ended; keys: run, service, pid, started, ended (wall), code, signal, cause, duration_ms,
-        crash_count, and anything else. A second call for the same run adds to the first."""
+        """A run began or ended; keys: run, service, pid, started, ended (wall), code, signal, cause,
+        duration_ms, crash_count, and anything else. A second call for the same run adds to the first.
+        """
 
     def add_decision(self, row: Row) -> None:
         """A decision: keys at (wall), service, run, event, decision, and anything else."""
@@ -153,7 +156,7 @@ class SqliteHistory:
                 questions, self._questions = self._questions, deque()
                 closed = self._closed
             if rows:
-                self._guarded(database, lambda db, batch=rows: db.add(batch), len(rows))
+                self._guarded(database, partial(Database.add, rows=rows), len(rows))
             for question in questions:
                 question.answer = self._guarded(database, question.work, 0)
                 question.done.set()
@@ -170,9 +173,7 @@ class SqliteHistory:
                 if not database.is_damage(error):
                     raise
                 aside = database.put_aside()
-                self._say(
-                    f"history {self.path} was damaged ({error}); moved to {aside}, built again from the journal"
-                )
+                self._say(f"history {self.path} was damaged ({error}): moved to {aside}, built anew")
                 if self._journal is not None:
                     database.add_in_batches(_from_journal(self._journal))
                 return work(database)
@@ -202,7 +203,7 @@ def rebuild(history: HistoryPort, journal_folder: Path) -> int:
     return count
 
 
-def _from_journal(folder: Path) -> Any:
+def _from_journal(folder: Path) -> Iterator[tuple[str, Row]]:
     for line in read(folder):
         yield from rows_of(line)
 

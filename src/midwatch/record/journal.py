@@ -1,13 +1,15 @@
 """The journal: what happened, one line of JSON an event, one write() a line, readable with any tool.
 
-Files by ISO week of the event, continued by size; each opens with a snapshot of the state, so that a new engine
-and `replay` need only the newest snapshot and the inputs after it. A full or read-only disk never stops anybody: lines
-wait in a bounded ring, one message says so, and a `journal.gap` line says later how many were lost.
+Files by ISO week of the event, continued by size; each opens with a snapshot of the state, so that a new
+engine and `replay` need only the newest snapshot and the inputs after it. A full or read-only disk never
+stops anybody: lines wait in a bounded ring, one message says so, and a `journal.gap` line says later how many
+were lost.
 
-The contract with the engine: it replaces a service's state first and writes the line then, so `snapshot()`, which may
-be called inside `write`, already holds the effect of the input being written (`covers_next` says so to `recover`).
-Snapshots are redacted like everything else: rules with a secret in them have to come from the accepted specs.
-Not thread-safe: one loop owns it. Must not decide what is worth a line. Tests: tests/record/test_journal*.py.
+The contract with the engine: it replaces a service's state first and writes the line then, so `snapshot()`,
+which may be called inside `write`, already holds the effect of the input being written (`covers_next` says so
+to `recover`). Snapshots are redacted like everything else: rules with a secret in them have to come from the
+accepted specs. Not thread-safe: one loop owns it. Must not decide what is worth a line. Tests:
+tests/record/test_journal*.py.
 """
 
 from __future__ import annotations
@@ -34,8 +36,16 @@ from midwatch.record.reading import (
 )
 
 __all__ = [
-    "HEADER", "Journal", "JournalStats", "Snapshot", "follow", "newest_snapshot", "read", "recover", "wall_of",
-]  # fmt: skip
+    "HEADER",
+    "Journal",
+    "JournalStats",
+    "Snapshot",
+    "follow",
+    "newest_snapshot",
+    "read",
+    "recover",
+    "wall_of",
+]
 
 RING_LINES = 1000
 RING_BYTES = 1 << 20
@@ -118,12 +128,15 @@ class Journal:
             self._begin_trouble(error)
 
     def retry(self) -> None:
-        """Try to write what is waiting; worth a call from a slow timer, because no event may come for hours."""
+        """Try to write what is waiting; worth a call from a slow timer, because no event may come for hours.
+        """
         if self._ring and time.monotonic() >= self._retry_at:
             self._drain()
 
     def close(self) -> None:
-        """Last try for what is waiting, then end the helper thread. Nothing is fsynced that was not asked for."""
+        """Last try for what is waiting, then end the helper thread. Nothing is fsynced that was not asked
+        for.
+        """
         if self._ring:
             self._drain()
         self._file.close()
@@ -158,8 +171,8 @@ class Journal:
             self._retry_delay = RETRY_FIRST
             where = error.filename or self._file.path or self.folder
             self._say(
-                f"journal: cannot write {where}: {error.strerror or error}; supervision goes on, the last {RING_LINES} "
-                "events are kept in memory; free space or make the folder writable"
+                f"journal: cannot write {where}: {error.strerror or error}; supervision goes on, "
+                f"the last {RING_LINES} events are kept in memory; free space or make the folder writable"
             )
         self._retry_at = time.monotonic() + self._retry_delay
         self._retry_delay = min(self._retry_delay * 2, RETRY_MOST)
@@ -172,7 +185,8 @@ class Journal:
             self._lost += 1
 
     def _drain(self) -> None:
-        """Write the gap and what was kept. Lost inputs make the old snapshot useless, so a new one follows."""
+        """Write the gap and what was kept. Lost inputs make the old snapshot useless, so a new one follows.
+        """
         lost = self._lost
         try:
             gap = {"event": "journal.gap", "lines": lost, "kept": len(self._ring)}

@@ -1,8 +1,9 @@
-"""The journal's current file: chosen by week, continued by size, opened with a snapshot, repaired after a crash.
+"""The journal's current file: chosen by week, continued by size, opened with a snapshot, repaired after a
+crash.
 
-Everything here raises OSError when the disk refuses and leaves the file as it was; what to do then is the journal's.
-Files get a number that only grows (in the opening line), so that the newest is known even when the clock was set
-back. Must not know what an event means. Tests: tests/record/test_journal*.py.
+Everything here raises OSError when the disk refuses and leaves the file as it was; what to do then is the
+journal's. Files get a number that only grows (in the opening line), so that the newest is known even when the
+clock was set back. Must not know what an event means. Tests: tests/record/test_journal*.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Turns one event into one bounded, redacted line of JSON; never raises.
 
-What cannot be encoded is replaced by words about it, what is too long is cut with a note. Must not know where the
-line goes. Tests: tests/record/test_lines.py.
+What cannot be encoded is replaced by words about it, what is too long is cut with a note. Must not know where
+the line goes. Tests: tests/record/test_lines.py.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def encode(line: dict[str, Any], limit: int = LINE_BYTES) -> bytes:
         if not is_clean(line):
             line = redact_value(line)
         data = _encode(line)
-    except Exception:  # a lone surrogate, a cycle, a huge integer: the event matters more than the field
+    except Exception:  # noqa: BLE001  a lone surrogate, a cycle, a huge integer: the event matters more than the field
         line = _plain(line)
         data = _encode(line)
     if len(data) >= limit:
@@ -68,12 +68,12 @@ def _plain(line: dict[str, Any]) -> dict[str, Any]:
     for key, value in line.items():
         name = str(key).encode("utf-8", "replace").decode()
         try:
-            value = redact_value(value)
-            if isinstance(value, str):
-                value = value.encode("utf-8", "backslashreplace").decode()
-            _encode(value)
-            out[name] = value
-        except Exception as error:
+            hidden = redact_value(value)
+            if isinstance(hidden, str):
+                hidden = hidden.encode("utf-8", "backslashreplace").decode()
+            _encode(hidden)
+            out[name] = hidden
+        except Exception as error:  # noqa: BLE001  whatever it was, the event matters more
             out[name] = f"[not encodable: {type(error).__name__}]"
     return out
 
@@ -103,5 +103,5 @@ def _cut(value: Any, depth: int) -> Any:
         return {key: _cut(item, depth + 1) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         out = [_cut(item, depth + 1) for item in value[:LONG_LIST]]
-        return out + [f"[{len(value) - LONG_LIST} items cut]"] if len(value) > LONG_LIST else out
+        return [*out, f"[{len(value) - LONG_LIST} items cut]"] if len(value) > LONG_LIST else out
     return value

@@ -1,9 +1,10 @@
 """One instance a home: flock on a file that is never deleted.
 
-The kernel's lock is the only truth, so a dead holder, a recycled pid, garbage or our own pid from an earlier container
-cannot refuse a start. The content is for people and is written after winning; a loser changes nothing.
-The lock belongs to an open file description: the descriptor is close-on-exec, and `release` unlocks it
-explicitly, so that not even a child caught between fork and exec keeps it. Tests: tests/record/test_lock.py.
+The kernel's lock is the only truth, so a dead holder, a recycled pid, garbage or our own pid from an earlier
+container cannot refuse a start. The content is for people and is written after winning; a loser changes
+nothing. The lock belongs to an open file description: the descriptor is close-on-exec, and `release` unlocks
+it explicitly, so that not even a child caught between fork and exec keeps it. Tests:
+tests/record/test_lock.py.
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ class InstanceLock:
         return self._fd
 
     def acquire(self, info: dict[str, Any]) -> None:
-        """Take the lock and write `info` for people; raises Held or Unwritable and has then changed nothing."""
+        """Take the lock and write `info` for people; raises Held or Unwritable and has then changed nothing.
+        """
         if self._fd >= 0:
             return
         fd = self._take()
@@ -85,7 +87,9 @@ class InstanceLock:
             self._fd = -1
 
     def holder(self) -> dict[str, Any] | None:
-        """For readers: what the holder says about itself ({} when it cannot be read), None when nobody holds it."""
+        """For readers: what the holder says about itself ({} when it cannot be read), None when nobody holds
+        it.
+        """
         try:
             fd = open_read(self.path)
         except OSError:
@@ -101,7 +105,8 @@ class InstanceLock:
             os.close(fd)
 
     def _take(self) -> int:
-        """A locked descriptor of the file that is at the path now (somebody may have replaced it meanwhile)."""
+        """A locked descriptor of the file that is at the path now (somebody may have replaced it meanwhile).
+        """
         info: dict[str, Any] = {}
         for attempt in range(_TRIES):
             if attempt:

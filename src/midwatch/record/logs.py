@@ -1,9 +1,10 @@
 """Log files of one service: which there are, their bytes in order, their times, and what has to go.
 
-`<run>.<stream>.<n>.log`, each with an index `<...>.log.idx` of (u64 offset, f64 wall time) written by the keeper's
-pump, rotated ones possibly `.log.gz`. What comes out is exactly the service's bytes; no view merged from two streams
-is invented. Missing files and indexes are normal here: skipped, and `gaps` says so.
-Following is in record/tailing.py and offered here, too. Must not decide when to rotate or compress. Tests: tests/record/test_logs.py.
+`<run>.<stream>.<n>.log`, each with an index `<...>.log.idx` of (u64 offset, f64 wall time) written by the
+keeper's pump, rotated ones possibly `.log.gz`. What comes out is exactly the service's bytes; no view merged
+from two streams is invented. Missing files and indexes are normal here: skipped, and `gaps` says so.
+Following is in record/tailing.py and offered here, too. Must not decide when to rotate or compress. Tests:
+tests/record/test_logs.py.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ class LogFile(msgspec.Struct, frozen=True):
 
 
 class Gap(msgspec.Struct, frozen=True):
-    """Files of a stream that are gone: numbers `first` to `last`. `at_least`: bytes that are known to be missing."""
+    """Files of a stream that are gone: numbers `first` to `last`. `at_least`: bytes that are known to be
+    missing.
+    """
 
     run: str
     stream: str
@@ -75,7 +78,9 @@ def parse(name: str) -> tuple[str, int, str, int, bool] | None:
 
 
 def files(folder: Path, *, run: str | None = None, stream: str | None = None) -> list[LogFile]:
-    """The log files, oldest first (by run number, stream, n). A file that is there plain and zipped counts once."""
+    """The log files, oldest first (by run number, stream, n). A file that is there plain and zipped counts
+    once.
+    """
     found: dict[tuple[int, str, str, int], LogFile] = {}
     try:
         entries = list(os.scandir(folder))
@@ -174,9 +179,11 @@ def tail(
 def _tail_of(
     file: LogFile, missing: int, room: int, more_follows: bool, end: int | None
 ) -> tuple[bytes, int]:
-    """The end of one file that holds the last `missing` lines (as far as `room` goes), and how many are missing then.
+    """The end of one file that holds the last `missing` lines (as far as `room` goes), and how many are
+    missing then.
 
-    The line break that ends the text ends its last line and begins none."""
+    The line break that ends the text ends its last line and begins none.
+    """
     data = b""
     for block in _blocks_backward(file, room, end):
         data = block + data
@@ -230,7 +237,7 @@ def times(file: LogFile) -> list[tuple[int, float]]:
     whole = len(data) // _ENTRY.size * _ENTRY.size
     out: list[tuple[int, float]] = []
     for offset, wall in _ENTRY.iter_unpack(data[:whole]):
-        if wall == wall and 0 < wall < 1e11 and (not out or offset >= out[-1][0]):
+        if 0 < wall < 1e11 and (not out or offset >= out[-1][0]):
             out.append((offset, wall))
     return out
 
@@ -273,7 +280,9 @@ def _lines(piece: bytes) -> list[bytes]:
 
 
 def gaps(folder: Path, *, run: str | None = None, stream: str = "out") -> list[Gap]:
-    """What is missing by the numbers of the files there are; the index of a missing file tells its least size."""
+    """What is missing by the numbers of the files there are; the index of a missing file tells its least
+    size.
+    """
     out: list[Gap] = []
     expected: dict[str, int] = {}
     for file in files(folder, run=run, stream=stream):
@@ -295,10 +304,12 @@ def _least(folder: Path, after: LogFile, first: int) -> int | None:
 
 
 def prune(folder: Path, logs: Logs, keep: set[str] | set[Path]) -> list[tuple[str, int]]:
-    """Remove the oldest files until the service is within its caps; returns (path, bytes) of each file removed.
+    """Remove the oldest files until the service is within its caps; returns (path, bytes) of each file
+    removed.
 
-    Caps: file_bytes x files in all, compressed and indexes included, and MOST_FILES files. `keep`: never these
-    (the files being written). What cannot be removed stays and is counted again the next time."""
+    Caps: file_bytes x files in all, compressed and indexes included, and MOST_FILES files. `keep`: never
+    these (the files being written). What cannot be removed stays and is counted again the next time.
+    """
     spared = {os.fspath(path) for path in keep}
     known = files(folder)
     sizes = {file.path: file.bytes + _size(file.index) for file in known}

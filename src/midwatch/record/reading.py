@@ -1,8 +1,8 @@
 """Reads the journal back: whole, newest lines, as it grows, and for a restarted engine.
 
-A torn last line, a corrupt line and a file that vanishes meanwhile are normal here: skipped and counted, never
-raised. The readers work while no daemon runs. Names are offered by `record.journal`. Must not write anything.
-Tests: tests/record/test_journal_read.py.
+A torn last line, a corrupt line and a file that vanishes meanwhile are normal here: skipped and counted,
+never raised. The readers work while no daemon runs. Names are offered by `record.journal`. Must not write
+anything. Tests: tests/record/test_journal_read.py.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def wall_of(line: dict[str, Any]) -> float:
     from datetime import datetime
 
     try:
-        return datetime.fromisoformat(line["ts"].replace("Z", "+00:00")).timestamp()
+        return datetime.fromisoformat(line["ts"]).timestamp()
     except (KeyError, ValueError, AttributeError, OverflowError):
         return 0.0
 
@@ -97,7 +97,8 @@ def read(
 
 
 def follow(folder: Path, poll: float, *, newest: int = 0) -> Iterator[dict[str, Any] | None]:
-    """Lines as they are written, starting after what is there (or with its last `newest` lines, without a gap).
+    """Lines as they are written, starting after what is there (or with its last `newest` lines, without a
+    gap).
 
     None: nothing new yet; the next step then waits `poll` seconds first. Survives rotation and retention.
     """
@@ -125,8 +126,9 @@ def follow(folder: Path, poll: float, *, newest: int = 0) -> Iterator[dict[str, 
 
 
 def newest_snapshot(folder: Path) -> Snapshot | None:
-    """The snapshot that was written last. Each file's opening line carries a number that only grows, so that a
-    clock that was set back does not hide it."""
+    """The snapshot that was written last. Each file's opening line carries a number that only grows, so that
+    a clock that was set back does not hide it.
+    """
     numbered = [(n, path) for path in _paths(folder) if (n := file_number(path)) is not None]
     for _, path in sorted(numbered, reverse=True):
         found = last_snapshot(path)
@@ -140,8 +142,8 @@ def recover(
 ) -> tuple[dict[str, Any] | None, Iterator[tuple[dict[str, Any], float, float]]]:
     """The newest snapshot, and the inputs journalled after it as (input, awake, wall), in order.
 
-    Each input carries the line's service under "service" unless it has one of its own. Without any snapshot: None
-    and all inputs there are.
+    Each input carries the line's service under "service" unless it has one of its own. Without any snapshot:
+    None and all inputs there are.
     """
     found = newest_snapshot(folder)
     if found is None:
@@ -190,7 +192,9 @@ def _lines(
 
 
 def _complete(path: str, start: int, *, torn: bool = False) -> Iterator[tuple[dict[str, Any] | None, int]]:
-    """(line or None for a corrupt one, offset after it) for each line with an end; `torn`: a last one without, too."""
+    """(line or None for a corrupt one, offset after it) for each line with an end; `torn`: a last one
+    without, too.
+    """
     try:
         file = _open(path)
     except OSError:

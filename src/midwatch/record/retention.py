@@ -1,7 +1,8 @@
 """Which journal files have to go: by age in weeks and by total bytes; never the current one.
 
-When everything else would be too old at once the clock has probably jumped: then age removes nothing this time (the
-next new file decides again), bytes still do. Must not know what the files hold. Tests: tests/record/test_retention.py.
+When everything else would be too old at once the clock has probably jumped: then age removes nothing this
+time (the next new file decides again), bytes still do. Must not know what the files hold. Tests:
+tests/record/test_retention.py.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ def doomed(sizes: dict[Part, int], current: Part, weeks: int, max_bytes: int) ->
 
 
 def prune(folder: Path, current: Part, weeks: int, max_bytes: int) -> list[tuple[str, int]]:
-    """Remove what has to go; returns (path, bytes) of each. A file that cannot be removed raises OSError at the end."""
+    """Remove what has to go; returns (path, bytes) of each. A file that cannot be removed raises OSError at
+    the end.
+    """
     sizes: dict[Part, int] = {}
     for part in parts(folder):
         try:

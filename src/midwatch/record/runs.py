@@ -1,8 +1,9 @@
 """Run records: the truth about what may be alive, one tiny file a run, replaced atomically.
 
-Written before a run's gate opens, removed when its end has been taken. A torn or foreign file is reported as a
-problem, with the run it names, and never raises: its run has to be looked for by marker. A disk that refuses keeps the
-record in memory and `retry` writes it later. Must not know which runs are really alive. Tests: tests/record/test_runs.py.
+Written before a run's gate opens, removed when its end has been taken. A torn or foreign file is reported as
+a problem, with the run it names, and never raises: its run has to be looked for by marker. A disk that
+refuses keeps the record in memory and `retry` writes it later. Must not know which runs are really alive.
+Tests: tests/record/test_runs.py.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class RunStream(msgspec.Struct, frozen=True):
 
 
 class RunRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a successor needs to find a run again: who it is, when it was made, how to find its tree and output.
+    """What a successor needs to find a run again: who it is, when it was made, how to find its tree and
+    output.
 
     `pid` and `start` are None until it has been spawned; `start` as in model/identity.
     """
@@ -89,7 +91,9 @@ class RunRecords:
         return tuple(self._refused)
 
     def save(self, record: RunRecord, flush: bool = False) -> bool:
-        """Write the record; False when the disk refused (said once an episode, tried again later). Never raises OSError."""
+        """Write the record; False when the disk refused (said once an episode, tried again later). Never
+        raises OSError.
+        """
         path = self._path(record.run)
         try:
             self._write(path, _encode(record))
@@ -119,7 +123,8 @@ class RunRecords:
         return True
 
     def retry(self) -> bool:
-        """Write and remove what the disk refused; True when nothing is left. Worth a call from a slow timer."""
+        """Write and remove what the disk refused; True when nothing is left. Worth a call from a slow timer.
+        """
         try:
             for run, record in list(self._refused.items()):
                 self._write(self._path(run), _encode(record))
@@ -134,7 +139,9 @@ class RunRecords:
         return True
 
     def load(self) -> tuple[list[RunRecord], list[RunProblem]]:
-        """Every record, oldest spawn first, and the files that are none. Leftovers of interrupted writes are removed."""
+        """Every record, oldest spawn first, and the files that are none. Leftovers of interrupted writes are
+        removed.
+        """
         records: list[RunRecord] = []
         problems: list[RunProblem] = []
         try:

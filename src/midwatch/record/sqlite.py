@@ -1,8 +1,8 @@
 """The SQLite file behind the history: schema, rows, bounds. Used by one thread only (record/history.py).
 
-WAL, synchronous NORMAL: a power cut may cost the newest rows, which the journal has. Every error that means "this file
-is damaged" is `damage`, so that the caller can put the file aside. Must not know journal or policy.
-Tests: tests/record/test_history.py.
+WAL, synchronous NORMAL: a power cut may cost the newest rows, which the journal has. Every error that means
+"this file is damaged" is `damage`, so that the caller can put the file aside. Must not know journal or
+policy. Tests: tests/record/test_history.py.
 """
 
 from __future__ import annotations
@@ -28,15 +28,52 @@ Row = dict[str, Any]
 
 _RUN = ("run", "service", "pid", "started", "ended", "code", "signal", "cause", "duration_ms", "crash_count")
 _DECISION = ("at", "service", "run", "event", "decision")
-_SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS runs (run TEXT PRIMARY KEY, service TEXT, pid INTEGER, started REAL, ended REAL, "
-    "code INTEGER, signal INTEGER, cause TEXT, duration_ms INTEGER, crash_count INTEGER, more TEXT) WITHOUT ROWID",
-    "CREATE INDEX IF NOT EXISTS runs_ended ON runs (ended)",
-    "CREATE INDEX IF NOT EXISTS runs_service ON runs (service, started)",
-    "CREATE TABLE IF NOT EXISTS decisions (at REAL, service TEXT, run TEXT, event TEXT, decision TEXT, more TEXT, "
-    "UNIQUE (at, service, run, event))",
-    "CREATE INDEX IF NOT EXISTS decisions_service ON decisions (service, at)",
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS runs (
+  run TEXT PRIMARY KEY, service TEXT, pid INTEGER, started REAL, ended REAL, code INTEGER, signal INTEGER,
+  cause TEXT, duration_ms INTEGER, crash_count INTEGER, more TEXT) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS runs_ended ON runs (ended);
+CREATE INDEX IF NOT EXISTS runs_service ON runs (service, started);
+CREATE TABLE IF NOT EXISTS decisions (
+  at REAL, service TEXT, run TEXT, event TEXT, decision TEXT, more TEXT, UNIQUE (at, service, run, event));
+CREATE INDEX IF NOT EXISTS decisions_service ON decisions (service, at);
+"""
+# A later row of the same run adds to the earlier one; what it does not know stays.
+_PUT_RUN = """
+INSERT INTO runs (run, service, pid, started, ended, code, signal, cause, duration_ms, crash_count, more)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (run) DO UPDATE SET
+  service = COALESCE(excluded.service, service), pid = COALESCE(excluded.pid, pid),
+  started = COALESCE(excluded.started, started), ended = COALESCE(excluded.ended, ended),
+  code = COALESCE(excluded.code, code), signal = COALESCE(excluded.signal, signal),
+  cause = COALESCE(excluded.cause, cause), duration_ms = COALESCE(excluded.duration_ms, duration_ms),
+  crash_count = COALESCE(excluded.crash_count, crash_count),
+  more = CASE WHEN more IS NULL OR excluded.more IS NULL THEN COALESCE(excluded.more, more)
+              ELSE json_patch(more, excluded.more) END
+"""
+_PUT_DECISION = """
+INSERT OR REPLACE INTO decisions (at, service, run, event, decision, more) VALUES (?, ?, ?, ?, ?, ?)
+"""
+_RUNS = """
+SELECT run, service, pid, started, ended, code, signal, cause, duration_ms, crash_count, more FROM runs
+"""
+_RUNS_NEWEST = (
+    _RUNS + "WHERE ?1 IS NULL OR service = ?1 ORDER BY COALESCE(started, ended) DESC, run DESC LIMIT ?2"
 )
+_RUNS_ENDED = _RUNS + "WHERE ended >= ?1 ORDER BY ended DESC, run DESC LIMIT ?2"
+_DECISIONS = """
+SELECT at, service, run, event, decision, more FROM decisions
+WHERE ?1 IS NULL OR service = ?1 ORDER BY at DESC, rowid DESC LIMIT ?2
+"""
+_COUNTS = """
+SELECT COALESCE(cause, ''), COUNT(*) FROM runs WHERE ended >= ?1 AND (?2 IS NULL OR service = ?2) GROUP BY 1
+"""
+_KEEP_RUNS = """
+DELETE FROM runs WHERE run IN (
+  SELECT run FROM runs ORDER BY COALESCE(ended, started) DESC LIMIT -1 OFFSET ?)
+"""
+_KEEP_DECISIONS = """
+DELETE FROM decisions WHERE rowid IN (SELECT rowid FROM decisions ORDER BY at DESC LIMIT -1 OFFSET ?)
+"""
 
 
 class Outdated(sqlite3.DatabaseError):
@@ -85,25 +122,19 @@ class Database:
 
     def runs(self, service: str | None, limit: int) -> list[Row]:
         """Newest first."""
-        where, values = ("WHERE service = ?", [service]) if service is not None else ("", [])
-        return self._select(
-            "runs", _RUN, f"{where} ORDER BY COALESCE(started, ended) DESC, run DESC", values, limit
-        )
+        return self._select(_RUNS_NEWEST, _RUN, service, limit)
 
     def decisions(self, service: str | None, limit: int) -> list[Row]:
         """Newest first."""
-        where, values = ("WHERE service = ?", [service]) if service is not None else ("", [])
-        return self._select("decisions", _DECISION, f"{where} ORDER BY at DESC, rowid DESC", values, limit)
+        return self._select(_DECISIONS, _DECISION, service, limit)
 
     def deaths(self, since: float, limit: int) -> list[Row]:
         """Ended since then, newest first."""
-        return self._select("runs", _RUN, "WHERE ended >= ? ORDER BY ended DESC, run DESC", [since], limit)
+        return self._select(_RUNS_ENDED, _RUN, since, limit)
 
     def counts(self, service: str | None, since: float) -> dict[str, int]:
         """Ended since then, by cause."""
-        more, values = (" AND service = ?", [service]) if service is not None else ("", [])
-        query = f"SELECT COALESCE(cause, ''), COUNT(*) FROM runs WHERE ended >= ?{more} GROUP BY 1"
-        return dict(self._open().execute(query, [since, *values]).fetchall())
+        return dict(self._open().execute(_COUNTS, [since, service]).fetchall())
 
     def put_aside(self) -> Path:
         """Keep the damaged file (one, the newest) for whoever wants to look, and start afresh."""
@@ -154,8 +185,7 @@ class Database:
         version = run("PRAGMA user_version").fetchone()[0]
         if version not in (0, VERSION):
             raise Outdated(f"schema version {version}, this is {VERSION}")
-        for statement in _SCHEMA:
-            run(statement)
+        connection.executescript(_SCHEMA)
         run(f"PRAGMA user_version = {VERSION}")
 
     def _insert(self, batch: list[tuple[str, Row]]) -> None:
@@ -163,14 +193,10 @@ class Database:
         connection.execute("BEGIN IMMEDIATE")
         try:
             for kind, row in batch:
-                if kind == "run":
-                    self._insert_run(connection, row)
-                else:
-                    names = ", ".join([*_DECISION, "more"])
-                    connection.execute(
-                        f"INSERT OR REPLACE INTO decisions ({names}) VALUES (?, ?, ?, ?, ?, ?)",
-                        _split(row, _DECISION),
-                    )
+                if kind == "decision":
+                    connection.execute(_PUT_DECISION, _split(row, _DECISION))
+                elif row.get("run") or row.get("run_id"):
+                    connection.execute(_PUT_RUN, _split({"run": row.get("run_id"), **row}, _RUN))
             self._since_prune += len(batch)
             if self._since_prune >= PRUNE_EVERY or not self._pruned:
                 self._prune(connection)
@@ -180,37 +206,17 @@ class Database:
                 connection.execute("ROLLBACK")
             raise
 
-    def _insert_run(self, connection: sqlite3.Connection, row: Row) -> None:
-        """A later row of the same run adds to the earlier one; what it does not know stays."""
-        row = dict(row)
-        row.setdefault("run", row.pop("run_id", None))
-        if not row["run"]:
-            return
-        names = [*_RUN, "more"]
-        keep = ", ".join(f"{name} = COALESCE(excluded.{name}, {name})" for name in names[1:])
-        marks = ", ".join("?" * len(names))
-        connection.execute(
-            f"INSERT INTO runs ({', '.join(names)}) VALUES ({marks}) ON CONFLICT (run) DO UPDATE SET {keep}",
-            _split(row, _RUN),
-        )
-
     def _prune(self, connection: sqlite3.Connection) -> None:
         self._since_prune, self._pruned = 0, True
         oldest = time.time() - self._most_days * 86400
         connection.execute("DELETE FROM runs WHERE COALESCE(ended, started) < ?", [oldest])
         connection.execute("DELETE FROM decisions WHERE at < ?", [oldest])
-        self._keep(connection, self._most_rows)
+        self._keep(connection, self._most_rows, self._most_rows)
 
-    def _keep(self, connection: sqlite3.Connection, rows: int) -> None:
-        """The newest so many of each table."""
-        connection.execute(
-            "DELETE FROM runs WHERE run IN (SELECT run FROM runs ORDER BY COALESCE(ended, started) DESC LIMIT -1 OFFSET ?)",
-            [rows],
-        )
-        connection.execute(
-            "DELETE FROM decisions WHERE rowid IN (SELECT rowid FROM decisions ORDER BY at DESC LIMIT -1 OFFSET ?)",
-            [rows],
-        )
+    def _keep(self, connection: sqlite3.Connection, runs: int, decisions: int) -> None:
+        """The newest so many of each."""
+        connection.execute(_KEEP_RUNS, [runs])
+        connection.execute(_KEEP_DECISIONS, [decisions])
 
     def _at_limit(self) -> bool:
         """Is it our own bound, not the disk, that is reached?"""
@@ -221,18 +227,15 @@ class Database:
 
     def _halve(self) -> None:
         connection = self._open()
-        for table in ("runs", "decisions"):
-            count = connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]
-            self._keep(connection, count // 2)
+        runs = connection.execute("SELECT COUNT(*) FROM runs").fetchone()[0]
+        decisions = connection.execute("SELECT COUNT(*) FROM decisions").fetchone()[0]
+        self._keep(connection, runs // 2, decisions // 2)
 
-    def _select(
-        self, table: str, names: tuple[str, ...], rest: str, values: list[Any], limit: int
-    ) -> list[Row]:
-        query = f"SELECT {', '.join(names)}, more FROM {table} {rest} LIMIT ?"
+    def _select(self, query: str, names: tuple[str, ...], first: Any, limit: int) -> list[Row]:
         out = []
-        for found in self._open().execute(query, [*values, max(0, limit)]):
-            row = dict(zip(names, found[:-1], strict=True))
-            row.update(_more(found[-1]))
+        for found in self._open().execute(query, [first, max(0, limit)]):
+            row = _more(found[-1])
+            row.update(zip(names, found[:-1], strict=True))
             out.append(row)
         return out
 
@@ -244,7 +247,9 @@ class Database:
 
 def _split(row: Row, names: tuple[str, ...]) -> list[Any]:
     """The columns' values in order, then the rest as JSON (or None)."""
-    more = {key: value for key, value in row.items() if key not in names and value is not None}
+    more = {
+        key: value for key, value in row.items() if key not in names and key != "run_id" and value is not None
+    }
     return [*(_cell(row.get(name)) for name in names), _json(more) if more else None]
 
 

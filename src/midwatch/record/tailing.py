@@ -1,7 +1,7 @@
 """Follows the output of a service as it grows: across rotation, compression, pruning and new runs.
 
-A file is left only when its successor exists and everything in it has been read; the last file of an older run is
-watched a little longer, because its last bytes may come out of the pipe after the next run has begun.
+A file is left only when its successor exists and everything in it has been read; the last file of an older
+run is watched a little longer, because its last bytes may come out of the pipe after the next run has begun.
 Must not interpret a byte. Tests: tests/record/test_tailing.py.
 """
 
