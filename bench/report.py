@@ -113,6 +113,18 @@ def _spread(name: str) -> Callable[[Result], str]:
     return cell
 
 
+def _range(name: str, digits: int = 0) -> Callable[[Result], str]:
+    """Lowest to highest sample and their number."""
+
+    def cell(result: Result) -> str:
+        values = result.figures.get(name)
+        if not values:
+            return ABSENT
+        return f"{number(min(values), digits)} to {number(max(values), digits)} ({len(values)})"
+
+    return cell
+
+
 def _restart(results: Sequence[Result]) -> list[Column]:
     columns = []
     for trigger, words in (("exit", "exit 0"), ("kill", "SIGKILL")):
@@ -159,6 +171,7 @@ def _start(results: Sequence[Result]) -> list[Column]:
         Column("command to first", _figure("first_s")),
         Column("first to last", _figure("spread_s")),
         Column("command to last", _figure("last_s")),
+        Column("range (n)", _range("last_s", 2)),
         Column("x limit", _against(results, LIMIT, "last_s")),
         Column("x midwatch", _against(results, OURS, "last_s")),
     ]
@@ -167,6 +180,7 @@ def _start(results: Sequence[Result]) -> list[Column]:
 def _logs(results: Sequence[Result]) -> list[Column]:
     return [
         Column("MB/s", _figure("mb_per_s", 0)),
+        Column("range (n)", _range("mb_per_s")),
         Column("x limit", _against(results, LIMIT, "mb_per_s", highest=True)),
         Column("x midwatch", _against(results, OURS, "mb_per_s", highest=True)),
         Column("writer saw MB/s", _figure("writer_mb_per_s", 0)),
@@ -199,7 +213,7 @@ def section(measure: Measure, results: Sequence[Result]) -> str:
         table(["peer", "setting", *(column.head for column in columns)], rows),
     ]
     if measure == "memory":
-        parts += [_roles(results)]
+        parts += [_roles(results), _sharers(results)]
     if notes:
         parts += ["\n".join(notes) + "\n"]
     return "\n".join(parts)
@@ -220,6 +234,20 @@ def _roles(results: Sequence[Result]) -> str:
     if not rows:
         return ""
     return table(["peer", "own process", "services", "count", "RSS", "RssAnon", "PSS"], rows)
+
+
+def _sharers(results: Sequence[Result]) -> str:
+    """How many strangers lowered the PSS of the Python peers."""
+    counts = [
+        value
+        for result in results
+        for name in result.figures
+        if name.endswith(".other_pythons")
+        for value in result.figures[name]
+    ]
+    if not counts:
+        return ""
+    return f"Other Python processes alive meanwhile: {number(min(counts), 0)} to {number(max(counts), 0)}.\n"
 
 
 def document(results: Sequence[Result], facts: dict[str, str], goals: str) -> str:

@@ -88,7 +88,7 @@ class Midwatch(Peer):
         words = procs.command(pid)
         if "midwatch-gate" in words:
             return "gates"
-        return "engine" if "engine" in words else "helper"
+        return "engine" if "midwatch-engine" in words else "helper"
 
     def stop(self, plan: Plan, roots: list[int]) -> None:
         run([*self.command, "down", "--all"], 20.0, self.env(plan), plan.folder)
