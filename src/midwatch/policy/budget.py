@@ -8,8 +8,6 @@ spawn is done. Tests: tests/policy/test_budgets.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from midwatch.model.action import Note
 from midwatch.model.exit import Cause
 from midwatch.model.service import Budgets, Window
@@ -72,22 +70,18 @@ def judge(d: Draft, cause: Cause, duration: float) -> tuple[Plan, Notes]:
     """Spend the budget of `cause` and say what follows. Warnings are returned, to be written after run.exited."""
     budget = COSTS[cause]
     if cause == "permanent":
-        return _held(d, "permanent exit code"), []
+        return held(d, "permanent exit code"), []
     if budget == "clean" and (d.rules.oneshot or d.rules.on_clean == "stop"):
         return Plan("done", 0.0, "clean_exit", "ended with 0 as it was meant to, not started again"), []
-    plan, notes = _SPEND.get(budget or "", _crash)(d, cause, duration)
+    plan, notes = (_windowed if budget in WINDOWS else _crash)(d, cause, duration)
     return plan, notes + spend_slow(d, budget or "crash")
 
 
-def _held(d: Draft, what: str) -> Plan:
+def held(d: Draft, what: str) -> Plan:
+    """Nothing but a change can help: wait for one."""
     every = d.rules.backoff.recheck
     words = f"{what}: a new try cannot help; looked at again every {format_seconds(every)}, started when it changed"
     return Plan("held", every, what, words)
-
-
-def hold_unspawnable(d: Draft, message: str) -> Plan:
-    """The plan after a start that time alone cannot cure."""
-    return _held(d, message)
 
 
 def _key(d: Draft, count: int) -> str:
@@ -160,34 +154,18 @@ def _window(d: Draft, name: str, cause: Cause, duration: float) -> tuple[int, st
     return over, words, notes
 
 
-def _eager(d: Draft, cause: Cause, duration: float) -> tuple[Plan, Notes]:
-    """Clean exits and outside kills: at once inside the window, slower and slower over it."""
-    name = "clean" if cause == "clean" else "killed"
+def _windowed(d: Draft, cause: Cause, duration: float) -> tuple[Plan, Notes]:
+    """Causes with a sliding window: inside it their own delay, over it (drains apart) slower and slower."""
+    name = COSTS[cause] or ""
     over, words, notes = _window(d, name, cause, duration)
-    delay = over_delay(d.rules.backoff, over) if over else 0.0
-    reason = "budget_exceeded" if over else ("clean_exit" if cause == "clean" else cause)
+    if name == "drain":
+        delay, reason = d.rules.backoff.drain, "drain"
+    elif name == "memory":
+        delay, reason = memory_delay(d.rules.backoff, over), "memory"
+    else:  # clean exits and outside kills: at once inside the window
+        delay = over_delay(d.rules.backoff, over) if over else 0.0
+        reason = "budget_exceeded" if over else "clean_exit" if cause == "clean" else cause
     return _wait("backoff", delay, reason, f"{words}, {_next(delay)}"), notes
-
-
-def _drain(d: Draft, cause: Cause, duration: float) -> tuple[Plan, Notes]:
-    _, words, notes = _window(d, "drain", cause, duration)
-    delay = d.rules.backoff.drain
-    return _wait("backoff", delay, "drain", f"{words}, {_next(delay)}"), notes
-
-
-def _memory(d: Draft, cause: Cause, duration: float) -> tuple[Plan, Notes]:
-    over, words, notes = _window(d, "memory", cause, duration)
-    delay = memory_delay(d.rules.backoff, over)
-    return _wait("backoff", delay, "memory", f"{words}, {_next(delay)}"), notes
-
-
-_SPEND: dict[str, Callable[[Draft, Cause, float], tuple[Plan, Notes]]] = {
-    "crash": _crash,
-    "clean": _eager,
-    "killed": _eager,
-    "drain": _drain,
-    "memory": _memory,
-}
 
 
 def may_restart_unhealthy(d: Draft) -> bool:
@@ -228,14 +206,14 @@ def _heals_at(d: Draft, name: str, born: float) -> float | None:
 
 def heal_at(d: Draft) -> float | None:
     """When the living run will have proven that an episode is over; None without an open episode."""
-    born = d.now if d.s.spawned_at is None else d.s.spawned_at
+    born = d.now - d.age
     times = [at for name in d.s.episodes if (at := _heals_at(d, name, born)) is not None]
     return min(times, default=None)
 
 
 def heal(d: Draft) -> None:
     """Close every episode that the living run has outlived, with a closing record for each (G9)."""
-    born = d.now if d.s.spawned_at is None else d.s.spawned_at
+    born = d.now - d.age
     for name in tuple(d.s.episodes):
         at = _heals_at(d, name, born)
         if at is not None and at <= d.now:

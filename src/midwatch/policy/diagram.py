@@ -8,20 +8,6 @@ from __future__ import annotations
 
 from midwatch.policy.state import KEYS, PHASES, TABLE
 
-_MEANINGS = {
-    "stopped": "nothing runs and nobody wants it to",
-    "pending": "wanted; waits for what it needs",
-    "starting": "being spawned, or alive and not ready yet",
-    "up": "alive and ready",
-    "stopping": "the stop signal is out, the grace runs",
-    "killing": "the rest of the tree is ended and verified",
-    "backoff": "waits for its next try, inside its budget",
-    "degraded": "waits for its next try, crash budget spent",
-    "held": "a new try cannot help until something changes",
-    "gave_up": "the hard ceiling was reached",
-    "done": "it ended cleanly and was meant to",
-}
-
 
 def arrows() -> dict[tuple[str, str], list[str]]:
     """(from, to) -> the event keys that can lead there, in the table's order."""
@@ -37,6 +23,5 @@ def arrows() -> dict[tuple[str, str], list[str]]:
 def mermaid() -> str:
     """The diagram as Mermaid text."""
     lines = ["stateDiagram-v2", "    [*] --> stopped"]
-    lines += [f"    {phase} : {phase} - {_MEANINGS[phase]}" for phase in PHASES]
     lines += [f"    {a} --> {b} : {', '.join(keys)}" for (a, b), keys in arrows().items()]
     return "\n".join(lines) + "\n"

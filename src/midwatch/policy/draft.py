@@ -27,16 +27,18 @@ class Draft:
 
     @property
     def rules(self) -> Rules:
-        """The rules in force."""
         return self.s.rules
 
     @property
     def run(self) -> str:
-        """The current or last run id."""
         return self.s.run or ""
 
+    @property
+    def age(self) -> float:
+        """Seconds the current run has lived; 0 when nobody saw it begin."""
+        return 0.0 if self.s.spawned_at is None else self.now - self.s.spawned_at
+
     def set(self, **changes: Any) -> None:
-        """Change fields of the state."""
         self.s = replace(self.s, **changes)
 
     def enter(self, phase: Phase, wake_at: float | None = None, **changes: Any) -> None:
@@ -44,7 +46,6 @@ class Draft:
         self.s = replace(self.s, phase=phase, since=self.now, wake_at=wake_at, **changes)
 
     def do(self, action: Action) -> None:
-        """One more action, after those before."""
         self.actions.append(action)
 
     def note(self, event: str, **fields: Any) -> None:
@@ -65,5 +66,5 @@ class Draft:
     def take(self, job: str) -> None:
         """A newer intent: the older job ends as replaced, the new one is settled later."""
         if job != self.s.job:
-            self.settle(False, f"superseded by {job}" if job else "superseded by a newer intent")
+            self.settle(False, f"superseded by {job or 'a newer intent'}")
             self.set(job=job or None)

@@ -11,7 +11,6 @@ from typing import Any
 from midwatch.model.action import Kill, Note, Signal, Spawn, Watch
 from midwatch.model.exit import Cause, ExitFacts, Verdict
 from midwatch.model.state import Plan
-from midwatch.model.units import format_seconds
 from midwatch.policy.budget import heal_at
 from midwatch.policy.classify import signal_name
 from midwatch.policy.draft import Draft
@@ -32,7 +31,7 @@ def spawn(d: Draft) -> None:
 
 def came_up(d: Draft) -> None:
     """The run is ready, or has no ready probe and exists."""
-    d.enter("up", ready=True, probe_failures=0, probe_detail="")
+    d.enter("up", ready=True, health="unknown", probe_failures=0, probe_detail="")
     d.set(wake_at=heal_at(d))
     if d.rules.health is not None:
         d.do(Watch(d.run, "health"))
@@ -45,9 +44,8 @@ def await_ready(d: Draft) -> None:
     if ready is None:
         came_up(d)
         return
-    born = d.now if d.s.spawned_at is None else d.s.spawned_at
     d.do(Watch(d.run, "ready"))
-    d.set(wake_at=born + ready.within)
+    d.set(wake_at=d.now - d.age + ready.within)
 
 
 def unwatch(d: Draft) -> None:
@@ -161,8 +159,3 @@ def stopped(d: Draft, message: str) -> None:
     by = f" (asked by {d.s.asked_by})" if d.s.asked_by else ""
     d.enter("stopped", plan=None, respawn=False, decision=message + by)
     d.settle(True, message)
-
-
-def grace_words(d: Draft) -> str:
-    """Why the kill comes now."""
-    return f"it did not leave within {format_seconds(d.rules.stop.grace)}"

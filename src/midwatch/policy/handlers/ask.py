@@ -9,7 +9,7 @@ from __future__ import annotations
 from midwatch.model.event import Ask
 from midwatch.model.state import Plan
 from midwatch.policy import moves
-from midwatch.policy.budget import episode
+from midwatch.policy.budget import episode, heal_at
 from midwatch.policy.draft import Draft
 
 
@@ -17,7 +17,8 @@ def _asked(d: Draft, e: Ask) -> None:
     d.note("service.asked", verb=e.verb, by=e.by, job=e.job, now=e.now or None)
 
 
-def _intent(d: Draft, e: Ask) -> None:
+def join(d: Draft, e: Ask) -> None:
+    """It is on its way up: the job waits for that. Every other intent begins with this, too."""
     _asked(d, e)
     d.take(e.job)
 
@@ -31,39 +32,28 @@ def fresh_chance(d: Draft) -> None:
 
 def start_again(d: Draft, e: Ask) -> None:
     """Start or restart of something that does not run: the fleet says when."""
-    _intent(d, e)
+    join(d, e)
     fresh_chance(d)
-    d.enter("pending", want="up", asked_by="", decision=f"start asked by {e.by}; waits until what it needs is there")
+    d.enter("pending", want="up", asked_by="", decision=f"start asked by {e.by}; waits for what it needs")
 
 
-def join(d: Draft, e: Ask) -> None:
-    """It is on its way up: the job waits for that."""
-    _intent(d, e)
-
-
-def already_up(d: Draft, e: Ask) -> None:
-    """Nothing to do."""
+def nothing_to_do(d: Draft, e: Ask) -> None:
+    """It is as it was asked to be."""
     _asked(d, e)
-    d.answer(e.job, True, f"already up, pid {d.s.pid}")
+    d.answer(e.job, True, "already stopped" if d.s.phase == "stopped" else f"already up, pid {d.s.pid}")
 
 
 def start_after(d: Draft, e: Ask) -> None:
     """Start while it is being stopped: no second copy, so it starts when the tree is gone."""
-    _intent(d, e)
+    join(d, e)
     d.set(want="up")
     if not d.s.respawn and (d.s.plan is None or d.s.plan.phase != "starting"):
         d.set(plan=Plan("pending"))
 
 
-def already_stopped(d: Draft, e: Ask) -> None:
-    """Nothing to do."""
-    _asked(d, e)
-    d.answer(e.job, True, "already stopped")
-
-
 def stop_idle(d: Draft, e: Ask) -> None:
     """Nothing runs: waiting for a next try, or for ever. Ends at once (B5, D10)."""
-    _intent(d, e)
+    join(d, e)
     d.note("stop.begin", run_id=d.run, reason="requested", by=e.by, grace_ms=0)
     d.note("stop.done", run_id=d.run, verified_by="nothing running", ended=0, duration_ms=0, reason="requested")
     d.set(want="down", asked_by=e.by)
@@ -71,17 +61,18 @@ def stop_idle(d: Draft, e: Ask) -> None:
 
 
 def stop(d: Draft, e: Ask) -> None:
-    """The first rung of the ladder."""
-    _intent(d, e)
-    d.set(want="down", why_stopping="requested", hurry=e.now, respawn=False, plan=None)
-    moves.begin_stop(d, "requested", e.by)
+    """The first rung of the ladder; for a restart, a new run follows the last one."""
+    join(d, e)
+    again = e.verb == "restart"
+    d.set(want="up" if again else "down", why_stopping="requested", hurry=e.now, respawn=again, plan=None)
+    moves.begin_stop(d, "restart" if again else "requested", e.by)
     moves.ladder(d, e.signalled)
 
 
 def stop_again(d: Draft, e: Ask) -> None:
-    """A stop during a stop: the second one, or one with `now`, ends the grace (D7); only one stop.begin is written."""
+    """A stop during a stop: the second one, or one with `now`, ends the grace (D7). One stop.begin is written."""
     first = d.s.want == "up"
-    _intent(d, e)
+    join(d, e)
     d.set(want="down", respawn=False, plan=None, asked_by=e.by)
     if d.s.stopping_since is None:  # the leftovers of an exit were being ended
         d.set(why_stopping="requested")
@@ -92,46 +83,27 @@ def stop_again(d: Draft, e: Ask) -> None:
             moves.kill(d, 0.0, f"asked again by {e.by}")
 
 
-def restart(d: Draft, e: Ask) -> None:
-    """Stop, verify, start. The job is done when the new run is up."""
-    _intent(d, e)
-    d.set(want="up", why_stopping="requested", hurry=e.now, respawn=True, plan=None)
-    moves.begin_stop(d, "restart", e.by)
-    moves.ladder(d, e.signalled)
-
-
 def restart_after(d: Draft, e: Ask) -> None:
     """Restart while it is being stopped: the stop goes on, then it starts."""
-    _intent(d, e)
+    join(d, e)
     d.set(want="up", respawn=True, plan=None)
 
 
 def try_now(d: Draft, e: Ask) -> None:
     """Restart during a wait: the next try comes now. The counters stay."""
-    _intent(d, e)
+    join(d, e)
     moves.spawn(d)
-
-
-def _clear(d: Draft, e: Ask, message: str) -> None:
-    _asked(d, e)
-    d.set(crash_count=0, windows={}, episodes={}, decision=f"budgets cleared by {e.by}")
-    d.answer(e.job, True, message)
 
 
 def reset(d: Draft, e: Ask) -> None:
-    """All counters, windows and episodes start afresh."""
-    _clear(d, e, "budgets cleared")
-
-
-def reset_living(d: Draft, e: Ask) -> None:
-    """The same; a run that is not ready is held against its deadline again."""
-    _clear(d, e, "budgets cleared")
-    ready, born = d.rules.ready, d.s.spawned_at
-    waiting = d.s.phase == "starting" and ready is not None and born is not None
-    d.set(wake_at=born + ready.within if waiting and ready and born is not None else None)
-
-
-def reset_and_try(d: Draft, e: Ask) -> None:
-    """The same, and the next try comes now."""
-    _clear(d, e, "budgets cleared, starting")
-    moves.spawn(d)
+    """All counters, windows and episodes start afresh; a wait ends, a start is held against its deadline again."""
+    _asked(d, e)
+    waited = d.s.phase in ("backoff", "degraded", "held", "gave_up")
+    d.set(crash_count=0, windows={}, episodes={}, decision=f"budgets cleared by {e.by}")
+    d.answer(e.job, True, "budgets cleared" + (", starting" if waited else ""))
+    if waited:
+        moves.spawn(d)
+    elif d.s.phase == "up":
+        d.set(wake_at=heal_at(d))
+    elif d.s.phase == "starting" and d.rules.ready and d.s.spawned_at is not None:
+        d.set(wake_at=d.s.spawned_at + d.rules.ready.within)

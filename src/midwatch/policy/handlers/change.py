@@ -1,8 +1,8 @@
 """The world around a service changed: its rules (reload), its precondition (held), or the engine (resumed).
 
-Rules apply live; only changed spawn facts (`respawn`) replace a living run, through the whole stop ladder, and are a
-new chance for one that waits. A held service starts only when its precondition changed. A new engine repeats what
-may not have happened and does nothing twice that matters. Tests: tests/policy/test_rules.py, test_held.py, test_resume.py.
+Rules apply live; only changed spawn facts (`respawn`) replace a living run, through the whole stop ladder, and are
+a new chance for one that waits. A held service starts only when its precondition changed. A new engine repeats what
+may not have happened. Tests: tests/policy/test_rules.py, test_held.py, test_resume.py.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from midwatch.policy import moves
 from midwatch.policy.budget import heal_at
 from midwatch.policy.draft import Draft
 from midwatch.policy.handlers.ask import fresh_chance
-
-_NEXT = "new rules are in force; new spawn facts are used at the next start"
 
 
 def _adopt(d: Draft, e: NewRules) -> None:
@@ -44,13 +42,13 @@ def rules_living(d: Draft, e: NewRules) -> None:
     d.answer(e.job, True, "new rules are in force, the run goes on")
 
 
-def rules_ending(d: Draft, e: NewRules) -> None:
-    """A run is being stopped; one that follows is made from the new facts anyway."""
+def rules_noted(d: Draft, e: NewRules) -> None:
+    """Nothing runs, or it is being stopped: a run that follows is made from the new facts anyway."""
     _adopt(d, e)
     if e.respawn and d.s.respawn:
         d.take(e.job)
     else:
-        d.answer(e.job, True, _NEXT)
+        d.answer(e.job, True, "new rules are in force; new spawn facts are used at the next start")
 
 
 def rules_waiting(d: Draft, e: NewRules) -> None:
@@ -66,62 +64,41 @@ def rules_waiting(d: Draft, e: NewRules) -> None:
     d.answer(e.job, True, "new rules are in force")
 
 
-def rules_noted(d: Draft, e: NewRules) -> None:
-    """Nothing runs and nothing is due."""
-    _adopt(d, e)
-    d.answer(e.job, True, _NEXT)
-
-
-def recheck(d: Draft, e: Tick) -> None:
+def recheck(d: Draft, _: Tick) -> None:
     """Held for another minute: look again."""
     d.do(Precheck())
     d.set(wake_at=d.now + d.rules.backoff.recheck)
 
 
 def prechecked(d: Draft, e: Prechecked) -> None:
-    """What the look found. After a failed spawn the problem has to be gone, after a permanent code something differ."""
+    """After a failed spawn the problem has to be gone, after a permanent code something has to differ."""
     changed = e.fingerprint != d.s.fingerprint
-    if e.problem is None and (changed or d.s.last_cause == "spawn-failed"):
-        words = "the precondition is different now, starting" if changed else "the problem is gone, starting"
-        d.note("service.recheck", changed=changed, decision=words)
-        d.set(decision=words)
+    starts = e.problem is None and (changed or d.s.last_cause == "spawn-failed")
+    if not starts and not changed:
+        return
+    words = f"it changed, but still: {e.problem}" if not starts else "the precondition is cured, starting"
+    d.set(fingerprint=e.fingerprint, decision=words)
+    d.note("service.recheck", changed=changed, problem=e.problem, decision=words)
+    if starts:
         moves.spawn(d)
-    elif changed:
-        words = f"it changed, but still: {e.problem}"
-        d.set(fingerprint=e.fingerprint, decision=words)
-        d.note("service.recheck", changed=True, problem=e.problem, decision=words)
 
 
-def _resumed(d: Draft, e: Resumed) -> None:
+def resumed(d: Draft, e: Resumed) -> None:
+    """Probe again, signal again (it may never have been sent), kill again. Deadlines stay where they were.
+
+    A run that is not alive, or a spawn whose outcome is unknown, waits: `Exited`, `Spawned` or `SpawnFailed` follows.
+    """
     d.note("service.resumed", phase=d.s.phase, alive=e.alive, run_id=d.run)
-
-
-def resumed_living(d: Draft, e: Resumed) -> None:
-    """Probe again; the deadline of a start stays. A spawn whose outcome is unknown waits for it to be told."""
-    _resumed(d, e)
-    if e.alive and d.s.phase == "up" and d.rules.health:
-        d.do(Watch(d.run, "health"))
-    elif e.alive and d.s.phase == "starting" and d.rules.ready and d.s.pid is not None:
-        d.do(Watch(d.run, "ready"))
-
-
-def resumed_stopping(d: Draft, e: Resumed) -> None:
-    """The signal may never have been sent, so it is sent again; the end of the grace stays where it was."""
-    _resumed(d, e)
-    if e.alive and d.s.pid is not None:
-        ends = d.s.wake_at
+    there, ends = e.alive and d.s.pid is not None, d.s.wake_at
+    if d.s.phase == "held":
+        d.do(Precheck())
+    elif d.s.phase == "killing":
+        abrupt = d.s.hurry or d.s.pid is not None
+        d.do(Kill(d.run, 0.0 if abrupt else d.rules.stop.grace, d.rules.stop.verify))
+    elif there and d.s.phase == "stopping":
         moves.ladder(d)
         d.set(wake_at=ends)
-
-
-def resumed_killing(d: Draft, e: Resumed) -> None:
-    """The kill may not have ended: again, politely only where it was polite."""
-    _resumed(d, e)
-    abrupt = d.s.hurry or d.s.pid is not None
-    d.do(Kill(d.run, 0.0 if abrupt else d.rules.stop.grace, d.rules.stop.verify))
-
-
-def resumed_held(d: Draft, e: Resumed) -> None:
-    """A start of ours is a good moment to look again."""
-    _resumed(d, e)
-    d.do(Precheck())
+    elif there and d.s.phase == "up" and d.rules.health:
+        d.do(Watch(d.run, "health"))
+    elif there and d.s.phase == "starting" and d.rules.ready:
+        d.do(Watch(d.run, "ready"))

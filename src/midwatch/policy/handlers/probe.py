@@ -1,8 +1,8 @@
 """Ready and healthy: answers of probes, the deadline of a start, restarts of an unhealthy run.
 
-A run is unhealthy after so many failures in a row, or when it is not ready in time. Such a restart has its own budget;
-when that is spent the run is left alone, loudly, until the window has room again. Must not probe. Tests:
-tests/policy/test_health.py.
+A run is unhealthy after so many failures in a row, or when it is not ready in time. Such a restart has its own
+budget; when that is spent the run is left alone, loudly, until the window has room again. Must not probe.
+Tests: tests/policy/test_health.py.
 """
 
 from __future__ import annotations
@@ -18,20 +18,18 @@ from midwatch.policy.draft import Draft
 def ready(d: Draft, e: Probed) -> None:
     """The answer of a run that is starting. A failure is written down when its reason is a new one."""
     if e.ok:
-        born = d.now if d.s.spawned_at is None else d.s.spawned_at
-        d.note("run.ready", run_id=e.run, ready_ms=round((d.now - born) * 1000))
+        d.note("run.ready", run_id=e.run, ready_ms=round(d.age * 1000))
+        _recovered(d, e)
         moves.came_up(d)
     elif e.detail != d.s.probe_detail:
         d.set(probe_detail=e.detail)
         d.note("probe.failed", run_id=e.run, kind="ready", detail=e.detail)
 
 
-def not_ready_in_time(d: Draft, e: Tick) -> None:
+def not_ready_in_time(d: Draft, _: Tick) -> None:
     """The deadline of the start has passed."""
-    within = d.rules.ready.within if d.rules.ready else 0.0
-    words = f"not ready within {format_seconds(within)}" + (f": {d.s.probe_detail}" if d.s.probe_detail else "")
-    _failing(d, "not_ready", None, words)
-    if not _restart(d, words):
+    _unhealthy(d, "not_ready", None, f"not ready within {format_seconds(d.age)}")
+    if d.s.phase == "starting":
         d.set(wake_at=room_at(d, "unhealthy"))
 
 
@@ -42,39 +40,39 @@ def health(d: Draft, e: Probed) -> None:
         return
     enough = d.rules.health.failures if d.rules.health else 1
     count = d.s.probe_failures + 1
-    if count < enough:
-        d.set(probe_failures=count, probe_detail=e.detail)
-        d.note("probe.failed", run_id=e.run, kind="health", count=count, of=enough, detail=e.detail)
-        return
     if d.s.health != "failing":
-        d.set(probe_failures=enough, probe_detail=e.detail)
-    words = f"{enough} health probe(s) failed in a row" + (f": {d.s.probe_detail}" if d.s.probe_detail else "")
-    _failing(d, "health", enough, words)
-    _restart(d, words)
+        d.set(probe_failures=count, probe_detail=e.detail)
+    if count >= enough:
+        _unhealthy(d, "health", enough, f"{enough} health probe(s) failed in a row")
+    else:
+        d.note("probe.failed", run_id=e.run, kind="health", count=count, of=enough, detail=e.detail)
 
 
 def _healthy(d: Draft, e: Probed) -> None:
-    if d.s.health == "failing":
-        d.note("health.recovered", run_id=e.run, budget="unhealthy")
-        episode(d, "unhealthy", 0)
-    elif d.s.health == "unknown" or d.s.probe_failures:
-        d.note("probe.ok", run_id=e.run, kind="health")
-    else:
+    if d.s.health == "ok" and not d.s.probe_failures:
         return
+    if not _recovered(d, e):
+        d.note("probe.ok", run_id=e.run, kind="health")
     d.set(health="ok", probe_failures=0, probe_detail="")
 
 
-def _failing(d: Draft, reason: str, count: int | None, words: str) -> None:
+def _recovered(d: Draft, e: Probed) -> bool:
+    if d.s.health != "failing":
+        return False
+    d.note("health.recovered", run_id=e.run, budget="unhealthy")
+    episode(d, "unhealthy", 0)
+    return True
+
+
+def _unhealthy(d: Draft, reason: str, count: int | None, words: str) -> None:
+    """Say it once, then restart if the budget allows it."""
+    words += f": {d.s.probe_detail}" if d.s.probe_detail else ""
     if d.s.health != "failing":
         d.set(health="failing", decision=words)
         d.note("health.failed", run_id=d.run, reason=reason, count=count, detail=d.s.probe_detail, decision=words)
-
-
-def _restart(d: Draft, words: str) -> bool:
     if not may_restart_unhealthy(d):
-        return False
-    window = d.rules.budgets.unhealthy
-    if window is not None:
+        return
+    if window := d.rules.budgets.unhealthy:
         used = len(d.s.windows["unhealthy"])
         words += f"; restart {used} of {window.limit} in {format_seconds(window.seconds)}, at once"
     d.actions += spend_slow(d, "unhealthy")
@@ -82,10 +80,9 @@ def _restart(d: Draft, words: str) -> bool:
     moves.begin_stop(d, "unhealthy", "")
     d.set(decision=words)
     moves.ladder(d)
-    return True
 
 
-def healed(d: Draft, e: Tick) -> None:
+def healed(d: Draft, _: Tick) -> None:
     """The run has lived long enough to close an episode."""
     heal(d)
     d.set(wake_at=heal_at(d))

@@ -1,7 +1,7 @@
 """The stop ladder after its first rung: exit, end of the grace, the verified end of the tree.
 
-Exit and tree end may come in either order; `go_on` is called when both are known. Processes that cannot be ended are
-said, and tried again, never forgotten. Must not start a stop (ask.py, probe.py, rules.py). Tests: tests/policy/test_stop.py.
+Exit and tree end may come in either order; `go_on` is called when both are known. Processes that cannot be ended
+are said, and tried again, never forgotten. Must not start a stop. Tests: tests/policy/test_stop.py.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from midwatch.policy import moves
 from midwatch.policy.budget import episode
 from midwatch.policy.classify import classify
 from midwatch.policy.draft import Draft
+from midwatch.model.units import format_seconds
 
 LEFTOVERS = "leftovers"  # an episode, not a budget: processes that could not be ended are said once
 
@@ -28,57 +29,47 @@ def _record(d: Draft, facts: ExitFacts) -> None:
 def exited(d: Draft, e: Exited) -> None:
     """The main process left within its grace; the rest gets what is left of it, and the end is verified."""
     grace_ends = d.now + d.rules.stop.grace if d.s.wake_at is None else d.s.wake_at
-    polite = 0.0 if d.s.hurry else max(0.0, grace_ends - d.now)
     _record(d, e.facts)
-    if e.facts.strays > 0:
-        d.note("run.leftovers", run_id=e.run, count=e.facts.strays)
-    moves.kill(d, polite)
+    moves.kill(d, 0.0 if d.s.hurry else max(0.0, grace_ends - d.now))
 
 
 def exited_late(d: Draft, e: Exited) -> None:
-    """The main process left while the tree was being killed."""
-    if d.s.pid is None:
-        return  # recorded before: told twice
-    _record(d, e.facts)
-    if d.s.gone is not None:
-        moves.go_on(d, d.s.gone)
+    """The main process left while the tree was being killed. Told twice: ignored."""
+    if d.s.pid is not None:
+        _record(d, e.facts)
+        if d.s.gone is not None:
+            moves.go_on(d, d.s.gone)
 
 
 def tree_gone(d: Draft, e: TreeGone) -> None:
     """The kill has ended."""
     if e.left > 0:
-        _some_are_left(d, e)
+        words = f"{e.left} process(es) of {e.run} could not be ended; tried again every minute"
+        if LEFTOVERS not in d.s.episodes:
+            episode(d, LEFTOVERS, 1)
+            d.note("run.leftovers", run_id=e.run, left=e.left, ended=e.ended, verified_by=e.verified_by)
+            d.set(decision=words)
+        d.settle(False, words)
+        d.set(wake_at=d.now + d.rules.backoff.recheck)
         return
     episode(d, LEFTOVERS, 0)
     if d.s.pid is None:
         moves.go_on(d, e.verified_by, e.ended)
-        return
-    # The keeper's report of the exit is on its way; without it by then the exit counts as unseen.
-    d.note("run.tree_gone", run_id=e.run, verified_by=e.verified_by, ended=e.ended)
-    d.set(gone=e.verified_by, wake_at=d.now + d.rules.stop.verify)
+    else:  # the keeper's report of the exit is on its way; without it by then, the exit counts as unseen
+        d.note("run.tree_gone", run_id=e.run, verified_by=e.verified_by, ended=e.ended)
+        d.set(gone=e.verified_by, wake_at=d.now + d.rules.stop.verify)
 
 
-def _some_are_left(d: Draft, e: TreeGone) -> None:
-    words = f"{e.left} process(es) of {e.run} could not be ended; tried again every minute"
-    if LEFTOVERS not in d.s.episodes:
-        episode(d, LEFTOVERS, 1)
-        d.note("run.leftovers", run_id=e.run, left=e.left, ended=e.ended, verified_by=e.verified_by)
-        d.set(decision=words)
-    d.settle(False, words)
-    d.set(wake_at=d.now + d.rules.backoff.recheck)
-
-
-def grace_over(d: Draft, e: Tick) -> None:
+def grace_over(d: Draft, _: Tick) -> None:
     """Nobody left in time."""
-    moves.kill(d, 0.0, moves.grace_words(d))
+    moves.kill(d, 0.0, f"it did not leave within {format_seconds(d.rules.stop.grace)}")
 
 
-def again(d: Draft, e: Tick) -> None:
+def again(d: Draft, _: Tick) -> None:
     """Waited long enough: for an exit that nobody reports, or to try the kill once more."""
     if d.s.gone is None:
         d.do(Kill(d.run, 0.0, d.rules.stop.verify))
         d.set(wake_at=None)
-        return
-    born = d.now if d.s.spawned_at is None else d.s.spawned_at
-    _record(d, ExitFacts(None, max(0.0, d.now - born)))
-    moves.go_on(d, d.s.gone)
+    else:
+        _record(d, ExitFacts(None, d.age))
+        moves.go_on(d, d.s.gone)

@@ -1,0 +1,123 @@
+"""The back-test: recorded inputs through `step` again, and each decision beside the recorded one.
+
+`replay(snapshot, lines, other rules)` is pure: lines are journal lines as dicts, read by record/. An input stands on
+the first line it caused; the lines of the same service up to the next input are what was decided then. With the rules
+of the time the result is the same by construction; with other rules the world (spawns, exits, probes) is taken from
+the record and only the decisions are new. What cannot be known says "not recorded". Tests: tests/policy/test_replay.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from midwatch.model import event as ev
+from midwatch.model.action import Note
+from midwatch.model.identity import Now
+from midwatch.model.service import Rules
+from midwatch.model.state import ServiceState
+from midwatch.policy.events import EVENTS
+from midwatch.policy.step import step
+
+Line = Mapping[str, Any]
+Decisions = tuple[tuple[str, Any], ...]  # (event, fields) in order
+NOT_RECORDED = "not recorded"
+_ENVELOPE = frozenset({"ts", "event", "service", "input", "awake"})
+
+
+class Compared(msgspec.Struct, frozen=True):
+    """One input: what was decided, what is decided now, and whether that is the same. `remark` says why not, if known."""
+
+    ts: str
+    awake: float
+    service: str
+    cause: str
+    recorded: Decisions
+    replayed: Decisions
+    same: bool
+    remark: str = ""
+
+
+def replay(
+    snapshot: Mapping[str, Any] | None, lines: Iterable[Line], rules: Mapping[str, Rules] | None = None
+) -> list[Compared]:
+    """Every recorded input after `snapshot` ({"now", "states"}), stepped again. `rules`: other rules by service id."""
+    states = _states(snapshot, rules or {})
+    found: list[Compared] = []
+    for group in _groups(lines):
+        head = group[0]
+        if head["event"] in ("journal.opened", "journal.gap"):
+            states = _states(head.get("snapshot"), rules or {}) if not rules or not states else states
+            continue
+        name = str(head.get("service") or "")
+        event = msgspec.convert(head["input"], ev.Event)  # type: ignore[var-annotated, arg-type, unused-ignore]
+        recorded = tuple((str(line["event"]), _fields(line)) for line in group if _of_policy(line))
+        tag, at, awake = str(head["input"]["e"]), str(head.get("ts", "")), float(head["awake"])
+        state = states.get(name)
+        if state is None:
+            found.append(Compared(at, awake, name, tag, recorded, (), False, NOT_RECORDED))
+            continue
+        if name in (rules or {}):
+            event, state = _other_rules(event, state, awake)
+        done = step(state, event, Now(awake, 0.0, ""))
+        states[name] = done.state
+        notes = tuple((a.event, msgspec.to_builtins(a.fields)) for a in done.actions if isinstance(a, Note))
+        found.append(Compared(at, awake, name, tag, recorded, notes, _same(recorded, notes)))
+    return found
+
+
+def _states(snapshot: Mapping[str, Any] | None, rules: Mapping[str, Rules]) -> dict[str, ServiceState]:
+    states = [msgspec.convert(raw, ServiceState) for raw in (snapshot or {}).get("states", ())]
+    return {s.id: replace(s, rules=rules.get(s.id, s.rules)) for s in states}
+
+
+def _groups(lines: Iterable[Line]) -> Iterator[list[Line]]:
+    """Each input line with the lines of its service that follow it; snapshots and gaps stand alone, in their place."""
+    open_groups: dict[str, list[Line]] = {}
+    for line in lines:
+        name = str(line.get("service") or "")
+        if line["event"] in ("journal.opened", "journal.gap"):
+            yield from open_groups.values()
+            open_groups = {}
+            yield [line]
+        elif "input" in line:
+            if name in open_groups:
+                yield open_groups.pop(name)
+            open_groups[name] = [line]
+        elif name in open_groups:
+            open_groups[name].append(line)
+    yield from open_groups.values()
+
+
+def _of_policy(line: Line) -> bool:
+    return line["event"] in EVENTS and EVENTS[line["event"]].source == "policy"
+
+
+def _fields(line: Line) -> dict[str, Any]:
+    return {k: v for k, v in line.items() if k not in _ENVELOPE}
+
+
+def _same(recorded: Decisions, replayed: Decisions) -> bool:
+    """Equal, where a redacted or added field of the record does not count: each replayed field has to be there."""
+    names = [event for event, _ in recorded] == [event for event, _ in replayed]
+    return names and all(
+        old.get(key) == value
+        for (_, old), (_, new) in zip(recorded, replayed, strict=True)
+        for key, value in new.items()
+        if key not in ("because", "against", "do", "decision", "error", "detail")
+    )
+
+
+def _other_rules(event: ev.Event, state: ServiceState, awake: float) -> tuple[ev.Event, ServiceState]:
+    """The recorded world under other rules: a run that the record has and the replay has not is put in its place."""
+    if isinstance(event, ev.NewRules):
+        return replace(event, rules=state.rules), state
+    run = getattr(event, "run", None)
+    if isinstance(event, ev.Spawned | ev.SpawnFailed) and (state.phase != "starting" or state.run != run):
+        return event, replace(state, phase="starting", run=run, pid=None, wake_at=None, want="up")
+    if isinstance(event, ev.Exited) and (state.phase not in ("up", "stopping", "killing") or state.run != run):
+        return event, replace(state, phase="up", run=run, pid=0, spawned_at=awake - event.facts.duration, want="up")
+    return event, state
