@@ -1,7 +1,7 @@
 """Who may import whom: the layers (import-linter, contracts in pyproject.toml), and what each may import.
 
 The first half runs import-linter over the package; the second reads the sources, because "no clock in the
-policy" and "heavy modules only inside functions" are about the standard library and where an import stands.
+policy" and "the engine stays lean" are about the standard library.
 """
 
 from __future__ import annotations
@@ -35,19 +35,12 @@ IMPURE = {
 }
 # Each costs the supervising processes megabytes for nothing (ssl alone: 4.4).
 NEVER_IN_ENGINE = {"dataclasses", "inspect", "ssl", "logging", "typer", "rich", "psutil", "unittest", "pydoc"}
-# Needed now and then: imported by the function that needs it.
-ONLY_IN_FUNCTIONS = {
-    "gzip",
-    "http",
-    "urllib",
-    "tomllib",
-    "sqlite3",
-    "difflib",
-    "shutil",
-    "tempfile",
-    "argparse",
+# Needed now and then, by a function that imports it: the engine must not hold it from the start.
+NOT_AT_START = {
+    *("argparse", "csv", "dataclasses", "difflib", "gzip", "http", "json", "multiprocessing", "psutil", "rich"),
+    *("shutil", "sqlite3", "statistics", "tempfile", "tomllib", "typer", "unittest", "urllib.request"),
 }
-KEEPER_NEVER = {"asyncio", "msgspec", "pathlib", "typing", "re", "concurrent", "enum"} | ONLY_IN_FUNCTIONS
+KEEPER_NEVER = {"asyncio", "concurrent", "enum", "pathlib", "re", "typing"} | NOT_AT_START - {"json"}
 
 
 def test_layers_hold() -> None:
@@ -60,20 +53,27 @@ def test_layers_hold() -> None:
 @pytest.mark.parametrize("folder", ["model", "policy"])
 def test_decisions_know_no_clock_and_no_system(folder: str) -> None:
     """model/ and policy/ import nothing that tells the time, rolls dice or reaches the machine."""
-    found = [f"{where}: {name}" for where, name, _ in _imports(folder) if name in IMPURE]
+    found = [f"{where}: {name}" for where, name in _imports(folder) if name in IMPURE]
     assert not found, "\n".join(found)
 
 
 @pytest.mark.parametrize("folder", ["model", "policy", "machine", "record", "keeper", "engine"])
 def test_the_supervising_side_stays_lean(folder: str) -> None:
-    """The engine's side never imports what costs megabytes, and loads rare modules when it needs them."""
-    found = [f"{where}: {name}, never here" for where, name, _ in _imports(folder) if name in NEVER_IN_ENGINE]
-    found += [
-        f"{where}: {name} belongs inside the function that needs it"
-        for where, name, top in _imports(folder)
-        if top and name in ONLY_IN_FUNCTIONS
-    ]
+    """No module of the engine's side imports what costs megabytes, wherever the import stands."""
+    found = [f"{where}: {name}" for where, name in _imports(folder) if name in NEVER_IN_ENGINE]
     assert not found, "\n".join(found)
+
+
+def test_the_engine_starts_small() -> None:
+    """Importing the whole engine loads no TLS, no database, no compressor, no command line library."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import midwatch.engine.__main__; "
+        "print(*(name for name, module in sys.modules.items() if module is not None))"
+    )
+    command = [sys.executable, "-I", "-c", code, str(SRC.parent)]
+    loaded = set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+    assert "midwatch.engine.core" in loaded
+    assert sorted(loaded & (NOT_AT_START | {"ssl", "_ssl"})) == []
 
 
 def test_the_keeper_is_standard_library_only() -> None:
@@ -81,21 +81,8 @@ def test_the_keeper_is_standard_library_only() -> None:
     allowed = sys.stdlib_module_names | {"midwatch.keeper"}
     found = [
         f"{where}: {name}"
-        for where, name, _ in _imports("keeper")
+        for where, name in _imports("keeper")
         if name not in allowed or name in KEEPER_NEVER | NEVER_IN_ENGINE
-    ]
-    assert not found, "\n".join(found)
-
-
-def test_helpers_are_programs() -> None:
-    """A `*_helper.py` may be heavy because nothing imports it: it is run."""
-    names = {path.stem for path in MODULES if path.stem.endswith("_helper")}
-    found = [
-        f"{path.relative_to(SRC)}:{getattr(node, 'lineno', 0)}"
-        for path in MODULES
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        and names & {part for name in [*_named(node), *_imported(node)] for part in name.split(".")}
     ]
     assert not found, "\n".join(found)
 
@@ -111,8 +98,8 @@ def test_importing_the_package_costs_nothing() -> None:
     assert done.stdout.split() == ["midwatch"]
 
 
-def _imports(folder: str) -> Iterator[tuple[str, str, bool]]:
-    """(where, module, at the top level?) of each import: `midwatch.<folder>`, or a first name.
+def _imports(folder: str) -> Iterator[tuple[str, str]]:
+    """(where, module) of each import: `midwatch.<folder>`, or a first name.
 
     Without imports for types only, and without `*_helper.py`: those are short-lived processes of their own.
     """
@@ -120,7 +107,6 @@ def _imports(folder: str) -> Iterator[tuple[str, str, bool]]:
         if path.stem.endswith("_helper"):
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
-        inside = {id(n) for f in ast.walk(tree) if isinstance(f, _FUNCTION) for n in ast.walk(f)}
         unreal = {id(n) for i in ast.walk(tree) if _for_types_only(i) for n in ast.walk(i)}
         for node in ast.walk(tree):
             if id(node) in unreal:
@@ -128,18 +114,11 @@ def _imports(folder: str) -> Iterator[tuple[str, str, bool]]:
             for name in _named(node):
                 parts = name.split(".")
                 short = ".".join(parts[:2]) if parts[0] == "midwatch" else parts[0]
-                yield f"{path.relative_to(SRC)}:{node.lineno}", short, id(node) not in inside  # type: ignore[attr-defined]
-
-
-_FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
+                yield f"{path.relative_to(SRC)}:{getattr(node, 'lineno', 0)}", short
 
 
 def _for_types_only(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-
-
-def _imported(node: ast.Import | ast.ImportFrom) -> list[str]:
-    return [alias.name for alias in node.names]
 
 
 def _named(node: ast.AST) -> list[str]:
