@@ -37,8 +37,8 @@ IMPURE = {
 NEVER_IN_ENGINE = {"dataclasses", "inspect", "ssl", "logging", "typer", "rich", "psutil", "unittest", "pydoc"}
 # Needed now and then, by a function that imports it: the engine must not hold it from the start.
 NOT_AT_START = {
-    *("argparse", "csv", "dataclasses", "difflib", "gzip", "http", "json", "multiprocessing", "psutil", "rich"),
-    *("shutil", "sqlite3", "statistics", "tempfile", "tomllib", "typer", "unittest", "urllib.request"),
+    *("argparse", "csv", "dataclasses", "difflib", "gzip", "http", "json", "multiprocessing", "psutil"),
+    *("rich", "shutil", "sqlite3", "statistics", "tempfile", "tomllib", "typer", "unittest", "urllib.request"),
 }
 KEEPER_NEVER = {"asyncio", "concurrent", "enum", "pathlib", "re", "typing"} | NOT_AT_START - {"json"}
 
