@@ -21,7 +21,8 @@ _FRESH = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def compress(path: str) -> str:
-    """Returns the new path. Raises OSError; also EBUSY when the file grew meanwhile. Nothing is changed then.
+    """Returns the new path. Raises OSError; also EBUSY when the file grew meanwhile. Nothing is changed
+    then.
     """
     target = path + ".gz"
     temporary = target + ".tmp"

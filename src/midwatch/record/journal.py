@@ -128,7 +128,8 @@ class Journal:
             self._begin_trouble(error)
 
     def retry(self) -> None:
-        """Try to write what is waiting; worth a call from a slow timer, because no event may come for hours.
+        """Try to write what is waiting; worth a call from a slow timer, because no event may come for
+        hours.
         """
         if self._ring and time.monotonic() >= self._retry_at:
             self._drain()
@@ -185,7 +186,8 @@ class Journal:
             self._lost += 1
 
     def _drain(self) -> None:
-        """Write the gap and what was kept. Lost inputs make the old snapshot useless, so a new one follows.
+        """Write the gap and what was kept. Lost inputs make the old snapshot useless, so a new one
+        follows.
         """
         lost = self._lost
         try:

@@ -63,7 +63,8 @@ class InstanceLock:
         return self._fd
 
     def acquire(self, info: dict[str, Any]) -> None:
-        """Take the lock and write `info` for people; raises Held or Unwritable and has then changed nothing.
+        """Take the lock and write `info` for people; raises Held or Unwritable and has then changed
+        nothing.
         """
         if self._fd >= 0:
             return
@@ -105,7 +106,8 @@ class InstanceLock:
             os.close(fd)
 
     def _take(self) -> int:
-        """A locked descriptor of the file that is at the path now (somebody may have replaced it meanwhile).
+        """A locked descriptor of the file that is at the path now (somebody may have replaced it
+        meanwhile).
         """
         info: dict[str, Any] = {}
         for attempt in range(_TRIES):

@@ -1,4 +1,4 @@
-"""Run records: the truth about what may be alive, one tiny file a run, replaced atomically.
+"""Run records: the truth about what may be alive, one tiny file a run, made by an atomic rename.
 
 Written before a run's gate opens, removed when its end has been taken. A torn or foreign file is reported as
 a problem, with the run it names, and never raises: its run has to be looked for by marker. A disk that
@@ -20,6 +20,8 @@ from midwatch.record.files import make_folder, open_fresh, read_small, write_all
 from midwatch.record.flush import Flusher
 
 LARGEST = 64 << 10
+BLOCK, PAGE = 512, 4096  # records are padded, so that a shorter one covers a longer one
+_IN_PLACE = os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 MOST_RUNS = 10_000
 _SUFFIX = ".json"
 _TEMPORARY = ".tmp"
@@ -123,7 +125,8 @@ class RunRecords:
         return True
 
     def retry(self) -> bool:
-        """Write and remove what the disk refused; True when nothing is left. Worth a call from a slow timer.
+        """Write and remove what the disk refused; True when nothing is left. Worth a call from a slow
+        timer.
         """
         try:
             for run, record in list(self._refused.items()):
@@ -176,6 +179,9 @@ class RunRecords:
         return f"{self._base}{run}{_SUFFIX}"
 
     def _write(self, path: str, data: bytes) -> None:
+        data += b" " * (-len(data) % BLOCK)
+        if len(data) <= PAGE and _replace_in_place(path, data):
+            return
         temporary = path + _TEMPORARY
         try:
             fd = open_fresh(temporary)
@@ -220,3 +226,26 @@ class RunRecords:
         if not self._told and self._on_trouble is not None:
             self._told = True
             self._on_trouble(f"{text}; supervision goes on, it is kept in memory and tried again")
+
+
+def _replace_in_place(path: str, data: bytes) -> bool:
+    """Put `data` over a record that is there already: one write within one page, which a kill cannot
+    halve.
+
+    Renaming over a file makes ext4 start the disk at once (150 us against 10 here), and this needs no free
+    space. A power cut may tear it; then nothing of what it names is alive any more.
+    """
+    try:
+        fd = os.open(path, _IN_PLACE)
+    except OSError:
+        return False  # the first record of this run, or something that is not ours: renaming settles it
+    try:
+        there = os.fstat(fd)
+        if not stat.S_ISREG(there.st_mode) or there.st_nlink != 1 or there.st_size > PAGE:
+            return False
+        data = data.ljust(there.st_size)
+        return os.pwrite(fd, data, 0) == len(data)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)

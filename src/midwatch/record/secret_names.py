@@ -20,7 +20,8 @@ _PLACES = ("file", "path", "dir", "name", "url", "id")  # --token-file PATH name
 
 
 def secret_name(name: str) -> bool:
-    """Does this variable, option or key name a secret? Numbers under such a name are kept, strings are not.
+    """Does this variable, option or key name a secret? Numbers under such a name are kept, strings are
+    not.
     """
     low = name.lower().strip("-_. ")
     low = low.replace("-", "_").replace(".", "_")

@@ -158,8 +158,6 @@ class Database:
             pass  # the next opener does it
         self._drop()
 
-    # -- inside ----------------------------------------------------------------------------------------------------
-
     def _open(self) -> sqlite3.Connection:
         if self._connection is not None:
             return self._connection
