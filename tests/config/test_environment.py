@@ -11,7 +11,7 @@ from midwatch.config import environment
 from midwatch.config.loading import load
 
 if TYPE_CHECKING:
-    from conftest import Read
+    from tests.config.conftest import Read
 
 CALLER = {
     "PATH": "/usr/bin:/bin",

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from midwatch import config
-from midwatch.config.loading import find, load, project_of
+from midwatch.config.loading import load, load_text, project_of
 from midwatch.model.service import Probe, ServiceSpec, Window
 from midwatch.policy import defaults
 
 if TYPE_CHECKING:
-    from conftest import Read
+    from tests.config.conftest import Read
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,7 +71,7 @@ def test_values_reach_their_places(read: Read) -> None:
         port = 8787
         autostart = false
         rlimits = { nofile = [1024, 4096], core = "unlimited", fsize = "1M" }
-        restart = { crash = 3, crash_hard = 5, clean = "off", clean_slow = "9 in 2h", permanent = [78, 64], drain_code = 12 }
+        restart = { crash = 3, crash_hard = 5, clean = "off", clean_slow = "9 in 2h", drain_code = 12, permanent = [78, 1] }
         backoff = { first = "250ms", jitter = "25%" }
         stop = { signal = "SIGINT", grace = "0s", verify = "1s" }
         output = { file = "1M", files = 2, compress = false }
@@ -104,7 +104,7 @@ def test_settings(read: Read) -> None:
 @pytest.mark.parametrize(
     ("text", "probe"),
     [
-        ('{ http = "http://127.0.0.1:80/x", json_status = "a.b" }', Probe(http="http://127.0.0.1:80/x", json_status="a.b")),
+        ('{ http = "http://h:80/x", json_status = "a.b" }', Probe(http="http://h:80/x", json_status="a.b")),
         ('{ tcp = "[::1]:5432", any_owner = true }', Probe(tcp="[::1]:5432", any_owner=True)),
         ('{ command = "pg_isready -q" }', Probe(command=("pg_isready", "-q"))),
         ("{ log = 'listening on \\d+' }", Probe(log=r"listening on \d+")),
@@ -159,14 +159,31 @@ def test_the_project_is_named_after_the_folder(read: Read, folder: str, project:
     assert read("[service.web]\ncommand = 'true'", file=file).project == project
 
 
-def test_the_file_of_a_folder_is_the_nearest_above(tmp_path: Path) -> None:
+def test_the_project_of_a_broken_file(tmp_path: Path) -> None:
     """`ps` in a folder of a project means that project, also when its file has problems."""
-    (tmp_path / "a" / "b").mkdir(parents=True)
-    assert find(str(tmp_path / "a" / "b")) in (None, "/tmp/midwatch.toml", "/midwatch.toml")
     file = tmp_path / "midwatch.toml"
     file.write_text("[midwatch]\nproject = 'x'\n[service.web]\nnonsense = 1\n")
-    assert find(str(tmp_path / "a" / "b")) == str(file)
     assert project_of(file) == "x"
+    file.write_text("midwatch = 1\n")
+    assert project_of(file) == tmp_path.name[:64]
+
+
+def test_a_start_that_has_to_be_quick_is_asked_quickly(read: Read) -> None:
+    """A default never contradicts what was written: no question outlasts `within`."""
+    loaded = read("[service.web]\ncommand = 'true'\nready = { notify = true, within = '300ms' }")
+    ready = loaded.specs[0].rules.ready
+    assert ready
+    assert (ready.within, ready.every, ready.timeout) == (0.3, 0.3, 0.3)
+    assert sum("ready.timeout" in line for line in loaded.filled) == 1
+
+
+def test_the_outer_managers_patience(read: Read) -> None:
+    """The timer ladder: grace + verify + margin have to end before somebody kills us. A warning only."""
+    text = "[service.web]\ncommand = 'true'\nstop = { grace = '88s' }"
+    with_outer = load_text(text, "/srv/shop/midwatch.toml", environ={}, outer=90.0)
+    assert [(found.line, found.key) for found in with_outer.warnings][-1] == (3, "service.web.stop.grace")
+    assert "outer manager kills after 1 m 30 s" in with_outer.warnings[-1].message
+    assert len(read(text).warnings) == len(with_outer.warnings) - 1
 
 
 def test_a_relative_path_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

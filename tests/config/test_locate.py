@@ -88,7 +88,7 @@ def test_a_name_defined_again_is_told() -> None:
     assert again[0] == (("service", "web"), (3, 1))
 
 
-NAMES = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=0, max_size=6)
+NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=0, max_size=6)
 LEAVES = st.one_of(
     st.integers(-9, 9).map(str),
     st.booleans().map(lambda flag: str(flag).lower()),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Read, Refused
+    from tests.config.conftest import Read, Refused
 
 OTHERS = """
 [service.plain]

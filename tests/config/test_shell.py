@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from midwatch.config.shell import split
 
 if TYPE_CHECKING:
-    from conftest import Refused
+    from tests.config.conftest import Refused
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_list_holds_strings_only(refused: Refused) -> None:
 
 @given(
     st.lists(
-        st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1), min_size=1
+        st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1), min_size=1
     )
 )
 def test_quoted_words_come_back(words: list[str]) -> None:

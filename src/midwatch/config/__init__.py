@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from midwatch.config.explanation import explain as explain
     from midwatch.config.json_schema import schema as schema
     from midwatch.config.keys import reference_rows as reference_rows
-    from midwatch.config.loading import find as find
     from midwatch.config.loading import load as load
     from midwatch.config.loading import project_of as project_of
     from midwatch.config.problems import ConfigError as ConfigError
@@ -32,7 +31,6 @@ _HOMES = {
     "spawn_digest": "digest",
     "explain": "explanation",
     "reference_rows": "keys",
-    "find": "loading",
     "load": "loading",
     "project_of": "loading",
     "ConfigError": "problems",

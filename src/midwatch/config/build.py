@@ -41,7 +41,7 @@ def draft(report: Report, name: str, table: Any, around: Around) -> Draft | None
     values = read(report, base, table, SERVICE)
     names = _names(report, name, values)
     launch = make_launch(report, values, around)
-    rules = make_rules(report, values, around.folder)
+    rules = make_rules(report, values, around)
     logs = Logs(values["output.file"], values["output.files"], values["output.compress"])
     source = f"{report.file}:{report.place(base)[0]}"
     specs = []

@@ -30,6 +30,7 @@ _SHORT = {
     "grace": "stop.grace",
     "signal": "stop.signal",
     "env_file": "env_files",
+    "rlimit": "rlimits",
     "port": "port",
     "stderr": "output.stderr",
     **{
@@ -37,6 +38,7 @@ _SHORT = {
     },
 }
 _NOT_HERE = ("command", "env", "env_pass", "instances", "needs", "autostart", "oneshot", "restart.on_clean")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _INTERPRETERS = re.compile(r"(python|pypy|node|ruby|perl|php|bash|sh|deno|bun)[0-9.]*")
 
 # Option name -> key: every key of a service that makes sense for one command, short names first.
@@ -68,7 +70,7 @@ def for_command(
     here = _here(report)
     around = Around(here, PROJECT, os.environ if environ is None else environ, inherit=True)
     launch = make_launch(report, values, around)
-    rules = make_rules(report, values, here)
+    rules = make_rules(report, values, around)
     if report.problems:
         raise ConfigError([_as_option(problem) for problem in report.problems])
     logs = Logs(values["output.file"], values["output.files"], values["output.compress"])
@@ -88,8 +90,24 @@ def _table(options: Mapping[str, object]) -> dict[str, Any]:
         inner = table
         for group in groups:
             inner = inner.setdefault(group, {})
-        inner[last] = "off" if last == "crash_hard" and str(value) == "0" else value
+        inner[last] = "off" if last == "crash_hard" and str(value) == "0" else _number(OPTIONS[option], value)
     return table
+
+
+def _number(path: str, value: object) -> object:
+    """A command line has texts only: whole numbers become numbers where a key takes one ("3.5" stays wrong)."""
+    if path == "rlimits" and isinstance(value, Mapping):
+        return {name: _limit(item) for name, item in value.items()}
+    schema = find(path).kind.schema
+    takes = any(part.get("type") == "integer" for part in (schema, *schema.get("anyOf", ())))
+    return int(value) if takes and isinstance(value, str) and _WHOLE.fullmatch(value.strip()) else value
+
+
+def _limit(value: object) -> object:
+    """NUMBER, SIZE, unlimited, or SOFT:HARD of these."""
+    if isinstance(value, str) and ":" in value:
+        return [_limit(part) for part in value.split(":")]
+    return int(value) if isinstance(value, str) and _WHOLE.fullmatch(value.strip()) else value
 
 
 def _given(path: str, value: object) -> bool:
@@ -140,6 +158,7 @@ def _name(argv: Sequence[str], name: str | None) -> str:
 def _as_option(problem: Problem) -> Problem:
     """Name the option instead of the key, as the caller may have spelled it."""
     key, bracket, rest = problem.key.partition("[")
+    key, dot, entry = key.partition(".") if key.startswith(("env.", "rlimits.")) else (key, "", "")
     short = next((option for option, path in _SHORT.items() if path == key), key.replace(".", "_"))
     shown = "COMMAND" if key == "command" else "--" + short.replace("_", "-")
-    return msgspec.structs.replace(problem, key=shown + bracket + rest)
+    return msgspec.structs.replace(problem, key=shown + (" " if dot else "") + entry + bracket + rest)

@@ -20,8 +20,6 @@ def explain(loaded: Loaded) -> str:
     lines = [f"{loaded.path}: valid, project {loaded.project}, {count} service{'s' if count != 1 else ''}"]
     for spec in loaded.specs:
         lines += ["", *_service(spec)]
-    if loaded.warnings:
-        lines += ["", "Warnings:", *(f"  {warning}" for warning in loaded.warnings)]
     return "\n".join([*lines, *_defaults(loaded)])
 
 

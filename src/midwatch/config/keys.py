@@ -166,14 +166,14 @@ _PROCESS: tuple[Key, ...] = (
     ),
     Key(
         "nice",
-        k.numeric(-20, 19),
+        k.whole(-20, 19),
         Unset("the daemon's"),
         "scheduling priority, higher is kinder to others",
         "10",
     ),
     Key(
         "oom_score_adj",
-        k.numeric(-1000, 1000),
+        k.whole(-1000, 1000),
         Unset("the daemon's"),
         "how early the kernel picks it when memory runs out",
         "500",

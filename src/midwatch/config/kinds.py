@@ -60,18 +60,6 @@ def whole(least: int, most: int, off: bool = False) -> Kind:
     return Kind(wanted, schema, read, lambda value: '"off"' if value is None else str(value))
 
 
-def numeric(least: int, most: int) -> Kind:
-    """A whole number that the command line may give as text ("3.5" and "10abc" are refused: H15)."""
-    kind = whole(least, most)
-
-    def read(value: object) -> int:
-        if isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]{1,9}", value.strip()):
-            value = int(value)
-        return int(kind.read(value))
-
-    return Kind(kind.words, kind.schema, read, str)
-
-
 def size(least: int = 1) -> Kind:
     """Bytes, as "512M" (powers of 1024)."""
 

@@ -21,13 +21,15 @@ from midwatch.model.service import Launch
 class Around(msgspec.Struct):
     """What a service is read in: the file's folder, the project, and the caller's environment.
 
-    `inherit`: the caller's whole environment goes on to the service (`midwatch run`).
+    `inherit`: the caller's whole environment goes on to the service (`midwatch run`). `outer`: seconds after
+    which an outer manager kills us during a stop, if known.
     """
 
     folder: str
     project: str
     environ: Mapping[str, str]
     inherit: bool = False
+    outer: float | None = None
 
 
 def make_launch(report: Report, values: Values, around: Around) -> Launch:

@@ -1,7 +1,7 @@
 """From a path to a validated `Loaded`, or a `ConfigError` with every problem of the file.
 
 Decides how a file may fail before its content matters (missing, unreadable, not UTF-8, too large, not
-TOML), what the project is called, and which file belongs to a folder. Must not know a single key of a
+TOML), and what the project is called. Must not know a single key of a
 service (keys.py, build.py).
 """
 
@@ -21,31 +21,24 @@ from midwatch.config.locate import Path, locate
 from midwatch.config.problems import ConfigError, Loaded, Problem, Report, Settings, dotted, nearest, quoted
 from midwatch.config.tables import Values, read
 
-FILE_NAME = "midwatch.toml"
 MOST_BYTES = 1 << 20
 MOST_SERVICES = 1000  # instances counted one by one
 
 
-def find(folder: str) -> str | None:
-    """The midwatch.toml of this folder or the nearest one above."""
-    folder = os.path.abspath(folder)
-    while True:
-        file = os.path.join(folder, FILE_NAME)
-        if os.path.isfile(file):
-            return file
-        folder, below = os.path.dirname(folder), folder
-        if folder == below:
-            return None
+def load(
+    path: str | os.PathLike[str], *, environ: Mapping[str, str] | None = None, outer: float | None = None
+) -> Loaded:
+    """Read and validate a configuration; raises `ConfigError`.
 
-
-def load(path: str | os.PathLike[str], *, environ: Mapping[str, str] | None = None) -> Loaded:
-    """Read and validate a configuration. `environ`: the caller's environment (default: our own)."""
+    `environ`: the caller's environment (default: our own). `outer`: after how many seconds an outer manager
+    kills us when it has asked us to stop, if that is known.
+    """
     file = os.path.abspath(os.fspath(path))
     text = _text(file)
-    return load_text(text, file, environ=os.environ if environ is None else environ)
+    return load_text(text, file, environ=os.environ if environ is None else environ, outer=outer)
 
 
-def load_text(text: str, file: str, *, environ: Mapping[str, str]) -> Loaded:
+def load_text(text: str, file: str, *, environ: Mapping[str, str], outer: float | None = None) -> Loaded:
     """The same for a text that was read already; `file` is the absolute path it stands for."""
     document, report = _document(text, file)
     _top_level(report, document)
@@ -54,7 +47,7 @@ def load_text(text: str, file: str, *, environ: Mapping[str, str]) -> Loaded:
     project = values["project"] or _folder_name(file)
     if values["project"] is None:
         report.filled.insert(0, f"midwatch.project = {quoted(project)} (default: the file's folder)")
-    around = Around(os.path.dirname(file), project, environ)
+    around = Around(os.path.dirname(file), project, environ, outer=outer)
     services = _section(report, document, "service")
     if not services and not report.problems:
         report.error((), "there is no service", 'write [service.NAME] and below it command = ["..."]')

@@ -67,7 +67,8 @@ class Report:
 
     def __init__(self, file: str, places: dict[tuple[str | int, ...], tuple[int, int]] | None = None) -> None:
         self.file = file
-        self.places = places or {}
+        self.places = {} if places is None else places
+        self.top = (0, 0) if places is None else (1, 1)
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
         self.filled: list[str] = []
@@ -76,7 +77,7 @@ class Report:
         """Line and column of a key or of the nearest table around it; (0, 0) when the source has no lines."""
         while path and path not in self.places:
             path = path[:-1]
-        return self.places.get(path, (1, 1) if self.places else (0, 0))
+        return self.places.get(path, self.top)
 
     def _make(self, path: tuple[str | int, ...], message: str, hint: str) -> Problem:
         line, column = self.place(path)
@@ -93,6 +94,11 @@ class Report:
     def default(self, path: tuple[str | int, ...], shown: str) -> None:
         """A default was filled in."""
         self.filled.append(f"{dotted(path)} = {shown} (default)")
+
+    def undo_default(self, path: tuple[str | int, ...]) -> None:
+        """Another default was chosen after all."""
+        start = f"{dotted(path)} = "
+        self.filled = [line for line in self.filled if not line.startswith(start)]
 
     def finish(self) -> None:
         """Raise if anything was wrong; in the order of the lines, and bounded."""

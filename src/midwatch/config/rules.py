@@ -9,10 +9,13 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from midwatch.config.keys import find
+from midwatch.config.launch import Around
 from midwatch.config.problems import Report
 from midwatch.config.tables import Values
 from midwatch.model import units
 from midwatch.model.service import Backoff, Budgets, Probe, Rules, Stop, Window
+from midwatch.policy.ladder import ladder_problems
 
 TARGETS = {
     "ready": ("http", "tcp", "command", "log", "file", "notify"),
@@ -20,8 +23,9 @@ TARGETS = {
 }
 
 
-def make_rules(report: Report, values: Values, folder: str) -> Rules:
+def make_rules(report: Report, values: Values, around: Around) -> Rules:
     """The rules of a service, except its needs."""
+    _shorten(report, values)
     names = ("crash", "stable_after", "crash_hard", "crash_slow")
     windows = [
         name + tail for name in ("clean", "drain", "unhealthy", "memory", "killed") for tail in ("", "_slow")
@@ -30,9 +34,9 @@ def make_rules(report: Report, values: Values, folder: str) -> Rules:
     backoff = Backoff(**{name: values[f"backoff.{name}"] for name in Backoff.__struct_fields__})
     stop = Stop(values["stop.signal"], values["stop.grace"], values["stop.verify"])
     _check_windows(report, values)
-    _check_ladders(report, values)
+    _check_delays(report, values)
     _check_codes(report, values)
-    return Rules(
+    rules = Rules(
         budgets=budgets,
         backoff=backoff,
         stop=stop,
@@ -40,9 +44,11 @@ def make_rules(report: Report, values: Values, folder: str) -> Rules:
         on_clean=values["restart.on_clean"],
         drain_code=values["restart.drain_code"],
         permanent_codes=values["restart.permanent"],
-        ready=_probe(report, values, "ready", folder),
-        health=_probe(report, values, "health", folder),
+        ready=_probe(report, values, "ready", around.folder),
+        health=_probe(report, values, "health", around.folder),
     )
+    _check_ladder(report, values, rules, around.outer)
+    return rules
 
 
 def _probe(report: Report, values: Values, group: str, folder: str) -> Probe | None:
@@ -87,17 +93,37 @@ def _check_windows(report: Report, values: Values) -> None:
             report.warn(values.path(written), f"{name}_slow looks back no further than {name}", hint)
 
 
-def _check_ladders(report: Report, values: Values) -> None:
-    """Timers that have to be in order: the inner one has to end before the outer one does."""
-    pairs = [("backoff.first", "backoff.most"), ("backoff.degraded_first", "backoff.degraded_most")]
-    if values.has("ready"):
-        pairs += [("ready.timeout", "ready.within"), ("ready.every", "ready.within")]
-    for inner, outer in pairs:
-        if values[inner] > values[outer]:
-            written = inner if inner in values.given else outer
-            short, long = (units.format_seconds(values[name]) for name in (outer, inner))
-            message = f"{inner} ({long}) is longer than {outer} ({short})"
-            report.error(values.path(written), message, f"make {outer} the longer one")
+def _shorten(report: Report, values: Values) -> None:
+    """A start that has to be ready soon is asked accordingly: no default outlasts `ready.within`."""
+    for key in ("ready.every", "ready.timeout"):
+        if values.has("ready") and key not in values.given and values[key] > values["ready.within"]:
+            report.undo_default(values.path(key))
+            values.values[key] = values["ready.within"]
+            report.default(values.path(key), find(key).kind.show(values[key]))
+
+
+def _check_delays(report: Report, values: Values) -> None:
+    """A first delay that is longer than the longest one."""
+    for first, most in (
+        ("backoff.first", "backoff.most"),
+        ("backoff.degraded_first", "backoff.degraded_most"),
+    ):
+        if values[first] > values[most]:
+            written = first if first in values.given else most
+            long, short = (units.format_seconds(values[name]) for name in (first, most))
+            hint = f"make {most} the longer one"
+            report.error(values.path(written), f"{first} ({long}) is longer than {most} ({short})", hint)
+
+
+def _check_ladder(report: Report, values: Values, rules: Rules, outer: float | None) -> None:
+    """Timers in each other (policy/ladder.py). The outer manager's is not in the file: only a warning."""
+    problems = ladder_problems(rules)
+    for text in problems:
+        key, _, words = text.partition(" ")
+        report.error(values.path(key), f"{key} {words}", "the inner timer has to be the shorter one")
+    for text in ladder_problems(rules, outer):
+        if text not in problems:
+            report.warn(values.path("stop.grace"), text)
 
 
 def _check_codes(report: Report, values: Values) -> None:
