@@ -42,6 +42,8 @@ class FakeMachine(Stage):
         for pid in list(roots):
             roots |= self._below(pid)
         roots -= {self.keeper, self.engine, 1}
+        for pid in roots:
+            self.procs[pid].seen_in.add(tree.run)
         living = [self.procs[pid] for pid in sorted(roots) if self.procs[pid].status is None]
         if not lineage:
             return living, "marker"
@@ -55,6 +57,8 @@ class FakeMachine(Stage):
 
     def _belongs(self, process: FakeProcess, tree: Tree, ours: set[int], lineage: bool) -> bool:
         if process.cgroups & set(tree.containment.dirs) or process.fifo_of == tree.run:
+            return True
+        if tree.run in process.seen_in:
             return True
         if process.start < tree.main.start or tree.main.boot != self.boot:
             return False
@@ -144,6 +148,8 @@ class FakeMachine(Stage):
         return process is not None and self._deliver(process, signum)
 
     def signal_group(self, tree: Tree, signum: int) -> int:
+        if tree.main.boot != self.boot:
+            return 0
         leaving = signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
         if leaving:
             self._thaw(tree.containment.kill)
@@ -164,7 +170,11 @@ class FakeMachine(Stage):
         kill = tree.containment.kill
         if tree.main.boot != self.boot:
             return True
-        return None if kill is None else not any(kill in process.cgroups for process in self.procs.values())
+        return (
+            None
+            if kill not in self.groups
+            else not any(kill in process.cgroups for process in self.procs.values())
+        )
 
     def end(self, tree: Tree, polite: float, verify: float) -> Ended:
         self._raise("end")

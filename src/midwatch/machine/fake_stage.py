@@ -41,6 +41,7 @@ class FakeProcess(msgspec.Struct):
     ports: set[int] = set()
     main: bool = False  # started by the keeper: a zombie until `reap`; all others are reaped at once
     fifo_of: str = ""  # the run whose FIFO is its stdout
+    seen_in: set[str] = set()  # runs in which a look found it: known for good
     kernel_stuck: bool = False  # in D state: not even KILL ends it
     stopped: bool = False
     pending: list[int] = []
@@ -154,7 +155,7 @@ class Stage:
         self._faults.setdefault(method, []).extend([error] * times)
 
     def touch(self, program: str) -> None:
-        """Somebody changed what this command depends on: its fingerprint changes, a problem of it is cured."""
+        """Somebody changed what this command depends on: another fingerprint, and a problem is cured."""
         self.versions[program] = self.versions.get(program, 0) + 1
         self.problems.pop(program, None)
 

@@ -39,6 +39,8 @@ class Ending:
         began = time.monotonic()
         if polite > 0:
             self._ask(began + polite)
+        else:
+            self._look()  # who is there is known before a whole group is killed at once
         left = self._kill(began + polite + verify)
         return Ended(self._rung(), len(self._seen) - len(left), tuple(left))
 
@@ -84,15 +86,41 @@ class Ending:
                 if fresh and rounds < _STOP_ROUNDS and not by_group:
                     rounds += 1
                     stopped.update(fresh)
-                    for proc in fresh:
-                        self._send(proc, signal.SIGSTOP)
+                    self._blow(fresh, signal.SIGSTOP)
                     continue
-                for proc in members:
-                    self._send(proc, signal.SIGKILL)
+                self._blow(members, signal.SIGKILL)
                 wait(members, min(until - now, 0.2))
         finally:
             if frozen and self._group:
                 cgroup.freeze(self._group, False)
+
+    def _blow(self, procs: list[ProcId], signum: int) -> None:
+        """Whole groups first: a signal to a group cannot be outrun by a fork. Then each one by itself."""
+        for proc in self._heads(procs):
+            now = pidfd.look(proc.pid)
+            if now is not None and now.start == proc.start and now.pgrp == self._pgrp(proc):
+                try:
+                    os.killpg(now.pgrp, signum)  # while a member lives in it, the number is this group's
+                except (ProcessLookupError, PermissionError):
+                    pass
+        for proc in procs:
+            self._send(proc, signum)
+
+    def _pgrp(self, proc: ProcId) -> int:
+        assert self._found
+        return self._found.snapshot.procs[proc.pid].pgrp
+
+    def _heads(self, procs: list[ProcId]) -> list[ProcId]:
+        """One member of each process group in which nobody but members lives."""
+        if not self._tree.own_group or self._found is None:
+            return []
+        picture, pids = self._found.snapshot, self._found.pids
+        heads: dict[int, ProcId] = {}
+        for proc in procs:
+            group = picture.groups[self._pgrp(proc)]
+            if all(pid in pids or picture.procs[pid].dead for pid in group):
+                heads[self._pgrp(proc)] = proc
+        return list(heads.values())
 
     def _send(self, proc: ProcId, signum: int) -> None:
         try:
