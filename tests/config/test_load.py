@@ -71,7 +71,7 @@ def test_values_reach_their_places(read: Read) -> None:
         port = 8787
         autostart = false
         rlimits = { nofile = [1024, 4096], core = "unlimited", fsize = "1M" }
-        restart = { crash = 3, crash_hard = 5, clean = "off", clean_slow = "9 in 2h", drain_code = 12, permanent = [78, 1] }
+        restart = { crash = 3, crash_hard = 5, clean = "off", clean_slow = "9 in 2h", permanent = [78, 1] }
         backoff = { first = "250ms", jitter = "25%" }
         stop = { signal = "SIGINT", grace = "0s", verify = "1s" }
         output = { file = "1M", files = 2, compress = false }
@@ -84,14 +84,16 @@ def test_values_reach_their_places(read: Read) -> None:
     assert launch.pty
     assert not spec.autostart
     assert (rules.budgets.crash, rules.budgets.crash_hard, rules.budgets.clean) == (3, 5, None)
-    assert (rules.budgets.clean_slow, rules.permanent_codes, rules.drain_code) == (
-        Window(9, 7200.0),
-        (64, 78),
-        12,
-    )
+    assert (rules.budgets.clean_slow, rules.permanent_codes) == (Window(9, 7200.0), (1, 78))
     assert (rules.backoff.first, rules.backoff.jitter) == (0.25, 0.25)
     assert (rules.stop.signal, rules.stop.grace, rules.stop.verify) == (2, 0.0, 1.0)
     assert (spec.logs.file_bytes, spec.logs.files, spec.logs.compress) == (1 << 20, 2, False)
+
+
+def test_a_drain_code_is_declared(read: Read) -> None:
+    """A7: 12 drains only a service that says so."""
+    assert one(read, "").rules.drain_code is None
+    assert one(read, "restart = { drain_code = 12 }").rules.drain_code == 12
 
 
 def test_settings(read: Read) -> None:
