@@ -1,0 +1,134 @@
+"""`make demo`: four real programs under Midwatch for half a minute, then the proof that nothing is left.
+
+A web server, one that crashes, one that exits 0 for ever, and one that ignores SIGTERM together with a child that left its
+session. Everything happens in a temporary instance (MIDWATCH_HOME); it touches nothing it did not start.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+HERE = Path(__file__).parent
+PATIENCE = 12.0  # s one scene may take
+
+CONFIG = """\
+[service.web]
+command = ["{python}", "-m", "http.server", "{port}", "--bind", "127.0.0.1"]
+ready = {{ http = "http://127.0.0.1:{port}/" }}
+
+[service.crasher]
+command = ["{python}", "{here}/crasher.py"]
+
+[service.restless]
+command = ["sh", "-c", "echo done; exit 0"]
+
+[service.stubborn]
+command = ["{python}", "{here}/stubborn.py"]
+stop = {{ grace = "2s" }}
+"""
+
+
+def free_port() -> int:
+    """A port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Scene:
+    """A temporary project and its instance."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.env = {**os.environ, "MIDWATCH_HOME": str(folder / "home")}
+        text = CONFIG.format(python=sys.executable, port=self.port, here=HERE)
+        (folder / "midwatch.toml").write_text(text)
+
+    def run(self, *arguments: str, show: bool = True, check: bool = True) -> str:
+        """One midwatch command, shown as a person would type it."""
+        if show:
+            print(f"\n\033[1m$ midwatch {' '.join(arguments)}\033[0m" if sys.stdout.isatty() else f"\n$ midwatch {' '.join(arguments)}", flush=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "midwatch", *arguments], cwd=self.folder, env=self.env, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=30, check=False,
+        )  # fmt: skip
+        if show:
+            print(done.stdout.rstrip(), flush=True)
+        if check and done.returncode:
+            raise SystemExit(f"demo: `midwatch {' '.join(arguments)}` ended with {done.returncode}")
+        return done.stdout
+
+    def services(self) -> dict[str, dict[str, object]]:
+        """`ps --json` by name."""
+        return {row["name"]: row for row in json.loads(self.run("ps", "--json", show=False))["services"]}
+
+    def until(self, what: str, met: object) -> None:
+        """Wait for something to be true. A bounded loop."""
+        limit = time.monotonic() + PATIENCE
+        while time.monotonic() < limit:
+            if met(self.services()):  # type: ignore[operator]
+                return
+            time.sleep(0.2)
+        raise SystemExit(f"demo: waited {PATIENCE:g} s in vain until {what}")
+
+
+def left_over(home: str) -> list[str]:
+    """Living processes that carry this instance's marker, found without asking Midwatch."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if str(HERE) in command and "demo.py" not in command or home in command:
+                found.append(f"{entry.name}: {command}")
+        except OSError:
+            continue
+    return found
+
+
+def act(scene: Scene) -> None:
+    """The story."""
+    print("Four programs: a web server, one that crashes, one that exits 0 for ever, one that ignores SIGTERM.")
+    scene.run("up", "-d")
+    scene.until("the crasher has crashed three times", lambda s: s["crasher"]["crash_count"] >= 3)
+    with urllib.request.urlopen(f"http://127.0.0.1:{scene.port}/", timeout=5) as answer:
+        print(f"\nThe web server answers: HTTP {answer.status}")
+    scene.run("ps")
+    for name in ("web", "crasher", "restless", "stubborn"):
+        scene.run("why", name)
+    scene.run("logs", "crasher", "-n", "3")
+    print("\nNow everything is stopped. The stubborn one gets its grace of 2 s, then it and its helper are killed.")
+    started = time.monotonic()
+    scene.run("down", "--all")
+    print(f"\nStopped in {time.monotonic() - started:.1f} s.")
+    left = left_over(str(scene.folder))
+    print("Left over: " + ("nothing. Every process of the four is gone." if not left else "\n".join(left)))
+    if left:
+        raise SystemExit(1)
+
+
+def main() -> None:
+    """Set the scene, play, clean up whatever happened."""
+    folder = Path(tempfile.mkdtemp(prefix="midwatch-demo-"))
+    scene = Scene(folder)
+    began = time.monotonic()
+    try:
+        act(scene)
+    finally:
+        if (folder / "home" / "lock").exists():
+            scene.run("down", "--all", "--now", show=False, check=False)
+        shutil.rmtree(folder, ignore_errors=True)
+    print(f"\nThe whole demo took {time.monotonic() - began:.0f} s.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""Puts a project's configuration into force: only the difference restarts, a refusal changes nothing.
+
+The accepted specs are on disk before anything acts on them, so a new engine finds the same services. Must not parse
+configuration (config/).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from midwatch.engine.specs import save_specs
+from midwatch.model.event import Ask, NewRules
+from midwatch.model.service import ServiceSpec
+from midwatch.policy.fleet import needs_problem
+from midwatch.policy.step import initial
+
+if TYPE_CHECKING:
+    from midwatch.engine.core import Engine
+    from midwatch.engine.jobs import Job
+
+
+class Applied(msgspec.Struct):
+    """What `apply` did, or with `dry_run` would do."""
+
+    job: str | None = None
+    added: list[str] = []
+    removed: list[str] = []
+    restarted: list[str] = []
+    changed: list[str] = []
+    unchanged: list[str] = []
+    problem: str = ""
+
+    def report(self) -> dict[str, Any]:
+        """The method's answer."""
+        return {name: getattr(self, name) for name in self.__struct_fields__ if name != "problem"}
+
+
+class Applier:
+    """Bound to one engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def apply(
+        self, project: str, source: str, specs: list[ServiceSpec], *, dry_run: bool, prune: bool, by: str
+    ) -> Applied:
+        """Compare, check the whole, store, then act."""
+        engine = self._engine
+        wanted = {spec.id: spec for spec in specs}
+        if strangers := [spec.id for spec in specs if spec.project != project]:
+            return Applied(problem=f"{strangers[0]} is not of project {project!r}; nothing was changed")
+        old = {name: s.spec for name, s in engine.services.items() if s.spec.project == project}
+        found = self._compare(old, wanted, prune)
+        union = {name: s.spec for name, s in engine.services.items() if name not in found.removed} | wanted
+        error = needs_problem({name: spec.rules.needs for name, spec in union.items()})
+        if error is not None:
+            engine.write("config.refused", fields={"project": project, "reason": str(error)})
+            found.problem = f"{error}; nothing was changed"
+            return found
+        if dry_run:
+            return found
+        try:
+            save_specs(engine.layout.specs, union.values())
+        except OSError as failure:
+            found.problem = f"cannot store the configuration in {engine.layout.specs}: {failure.strerror}; nothing was changed"
+            return found
+        self._act(found, wanted, source, by)
+        return found
+
+    def _compare(self, old: dict[str, ServiceSpec], new: dict[str, ServiceSpec], prune: bool) -> Applied:
+        found = Applied()
+        for name, spec in new.items():
+            if name not in old:
+                found.added.append(name)
+            elif old[name].launch != spec.launch:
+                found.restarted.append(name)
+            elif old[name] != spec:
+                found.changed.append(name)
+            else:
+                found.unchanged.append(name)
+        if prune:
+            found.removed = [name for name in old if name not in new]
+        return found
+
+    def _act(self, found: Applied, wanted: dict[str, ServiceSpec], source: str, by: str) -> None:
+        engine = self._engine
+        now = engine.machine.now()
+        for name in found.added:
+            engine.add_service(wanted[name], initial(name, wanted[name].rules, now))
+        requests: list[tuple[str, Ask | NewRules]] = []
+        for name in found.restarted + found.changed:
+            service = engine.services[name]
+            service.spec = wanted[name]
+            engine.spawner.drop_warm(service)
+            requests.append((name, NewRules(rules=wanted[name].rules, respawn=name in found.restarted)))
+        for name in found.unchanged:
+            engine.services[name].spec = wanted[name]
+        engine.needs_changed()
+        starting = [
+            (name, Ask(verb="start", job="", by=by))
+            for name in [*found.added, *found.unchanged]
+            if wanted[name].autostart and engine.services[name].state.phase in ("stopped", "done")
+            and not (name in found.unchanged and wanted[name].rules.oneshot and engine.services[name].state.phase == "done")
+        ]  # fmt: skip
+        stop_layers = [
+            [(name, Ask(verb="stop", job="", by=by)) for name in layer]
+            for layer in engine.fleet.stop_waves(found.removed)
+        ]
+        fields = {
+            "source": source, "added": found.added, "removed": found.removed, "restarted": found.restarted,
+            "changed": found.changed,
+        }  # fmt: skip
+        engine.write("config.applied", fields=fields)
+        engine.journal.checkpoint()  # a replay and a new engine start from states that know the new services
+
+        def after(_: Any) -> None:
+            for name in found.removed:
+                engine.remove_service(name)
+
+        layers: list[list[tuple[str, Ask | NewRules]]] = [*stop_layers, [*requests, *starting]]  # type: ignore[list-item]
+        found.job = engine.jobs.run("apply", layers, after).id
+
+    def down(self, names: list[str], by: str, *, now: bool, then: Callable[[Any], None]) -> Job:
+        """Stop these for good: they leave the accepted specs too, once they are down."""
+        engine = self._engine
+
+        def after(job: Any) -> None:
+            for name in names:
+                if name not in job.failed:
+                    engine.remove_service(name)
+            try:
+                save_specs(engine.layout.specs, [s.spec for s in engine.services.values()])
+            except OSError as error:
+                engine.write("state.damaged", fields={"path": str(engine.layout.specs), "problem": str(error)})
+            then(job)
+
+        return engine.jobs.ask("stop", names, by, now=now, then=after)

@@ -1,0 +1,171 @@
+"""Brings an engine to life, the first one of a daemon and each successor, and ends it.
+
+Order: connect to the keeper, read what it holds, restore the policy's states from the journal, make both agree
+(restore.py), open the control socket, apply what the launcher left. Must not decide anything about services.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+from typing import Any
+
+import msgspec
+
+from midwatch.engine.apply import Applier
+from midwatch.engine.control import Control
+from midwatch.engine.core import Engine
+from midwatch.engine.foreground import Foreground
+from midwatch.engine.keeperlink import KeeperLink
+from midwatch.engine.layout import Layout
+from midwatch.engine.methods import Methods
+from midwatch.engine.restore import restore
+from midwatch.machine import this_machine
+from midwatch.model.service import ServiceSpec
+from midwatch.policy import defaults
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What the launcher wants from a new daemon; a file that the engine deletes once it is accepted."""
+
+    project: str
+    source: str
+    specs: list[ServiceSpec]
+    by: str = "launcher"
+    terminal: bool = False  # Ctrl-C reaches the run directly: it shares our foreground group
+
+
+class Boot:
+    """One engine process from start to end."""
+
+    def __init__(self, layout: Layout, mode: str) -> None:
+        self.layout = layout
+        self.mode = mode
+        self.engine: Engine = None  # type: ignore[assignment]
+        self.foreground: Foreground | None = None
+        self.over = asyncio.Event()
+        self._hello: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._early: list[dict[str, Any]] = []
+        self._stopping = 0
+        self._control: Control | None = None
+
+    async def run(self) -> None:
+        """Until the daemon ends."""
+        link = await KeeperLink.connect(int(os.environ.pop("MIDWATCH_KEEPER_FD")), self._frame, self._keeper_gone)
+        hello = await self._hello
+        request = self._request()
+        keep_group = bool(request and request.terminal)
+        machine = this_machine(self.layout.instance, hello["pid"])
+        self.engine = Engine(self.layout, machine, link, hello["pid"], keep_group=keep_group)
+        await restore(self.engine, hello)
+        if self.mode == "foreground":
+            self.foreground = Foreground(self.engine, self.quit)
+        self._control = Control(self.engine, Methods(self.engine, self.quit))
+        await self._control.open()
+        for frame in self._early:
+            self._frame(frame)
+        self._early.clear()
+        self.engine.output.watch_disk()
+        if request is not None:
+            self._apply(request)
+        gc.collect()
+        gc.freeze()
+        await self.over.wait()
+
+    def _request(self) -> Request | None:
+        path = self.layout.home / "request.json"
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=Request)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+
+    def _apply(self, request: Request) -> None:
+        applied = Applier(self.engine).apply(
+            request.project, request.source, request.specs, dry_run=False, prune=True, by=request.by
+        )
+        if applied.problem:
+            print(f"midwatch: {applied.problem}", file=sys.stderr, flush=True)
+            self.quit(78)
+            return
+        (self.layout.home / "request.json").unlink(missing_ok=True)
+
+    # -- frames from the keeper --------------------------------------------------------------------------------
+
+    def _frame(self, frame: dict[str, Any]) -> None:
+        kind = frame["ev"]
+        if kind == "hello":
+            self._hello.set_result(frame)
+        elif self._control is None:
+            self._early.append(frame)  # bounded by the keeper's table: at most one exit and one signal each
+        elif kind == "exited":
+            self.engine.ender.exited(frame)
+        elif kind == "signal":
+            self._signal(frame["signum"])
+        elif kind in ("rotated", "dropped", "drained"):
+            getattr(self.engine.output, kind)(frame)
+            if self.foreground is not None:
+                self.foreground.stream(kind, frame)
+
+    def _keeper_gone(self) -> None:
+        """Nothing can be reaped or spawned any more; the next start finds the runs by their records."""
+        os._exit(75)
+
+    def _signal(self, signum: int) -> None:
+        run = self.foreground.run if self.foreground is not None else None
+        if signum in (signal.SIGTERM, signal.SIGINT) or (signum == signal.SIGHUP and self.mode != "detached"):
+            self._stopping += 1
+            by = signal.Signals(signum).name
+            self._stop_all(by, now=self._stopping > 1, signalled=signum == signal.SIGINT and self.engine.keep_group)
+        elif signum == signal.SIGQUIT:
+            self._stop_all("SIGQUIT", now=True, signalled=False)
+        elif run is not None and run.tree is not None and signum in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH):
+            self.engine.machine.signal(run.tree.main, signum)
+
+    def _stop_all(self, by: str, *, now: bool, signalled: bool) -> None:
+        names = list(self.engine.services)
+        self.engine.jobs.ask("stop", names, by, now=now, signalled=signalled, then=lambda _: self._stopped())
+
+    def _stopped(self) -> None:
+        if self.foreground is None:
+            self.quit(0)
+
+    # -- the end -----------------------------------------------------------------------------------------------
+
+    def quit(self, code: int) -> None:
+        """End the daemon: the keeper goes with us and returns `code`."""
+        engine = self.engine
+        for service in engine.services.values():
+            engine.spawner.drop_warm(service)
+        engine.write("daemon.stopped", fields={"code": code})
+        if self._control is not None:
+            self._control.close()
+        engine.later(defaults.GOODBYE, lambda: self._leave(code, 0))
+
+    def _leave(self, code: int, tries: int) -> None:
+        """The keeper refuses while a run is left (a warm gate that is just leaving): ask again, bounded."""
+
+        def answered(answer: dict[str, Any]) -> None:
+            if "error" in answer and tries < defaults.LEAVE_TRIES:
+                self.engine.later(defaults.GOODBYE, lambda: self._leave(code, tries + 1))
+                return
+            self.engine.close()
+            self.over.set()
+
+        self.engine.link.ask(answered, op="exit", code=code, force=tries >= defaults.LEAVE_TRIES)
+
+
+def main(arguments: list[str]) -> None:
+    """Entry point of the process."""
+    home, runtime, mode = arguments
+    # The keeper hears the signals of the outside world and tells us; ours would only double them.
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(signum, signal.SIG_IGN)
+    from pathlib import Path
+
+    async def live() -> None:
+        await Boot(Layout(Path(home), Path(runtime)), mode).run()
+
+    asyncio.run(live())

@@ -1,0 +1,280 @@
+"""The engine's loop: event -> step -> journal -> actions, for every service of the instance.
+
+The only place where policy, machine, keeper and record meet. One event is handled at a time; what an action causes at
+once is queued, never nested. Must not contain a decision: those are in policy/.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from midwatch.engine.ender import Ender
+from midwatch.engine.jobs import Jobs
+from midwatch.engine.keeperlink import KeeperLink
+from midwatch.engine.layout import Layout
+from midwatch.engine.notify import NotifySockets
+from midwatch.engine.output import Output
+from midwatch.engine.probes import Prober
+from midwatch.engine.run import Run
+from midwatch.engine.spawner import Spawner
+from midwatch.machine.ports import Machine
+from midwatch.model.action import Kill, Note, Precheck, Settle, Signal, Spawn, Watch
+from midwatch.model.event import Event, Permit, Prechecked, Tick
+from midwatch.model.service import ServiceSpec
+from midwatch.model.state import ServiceState
+from midwatch.policy.fleet import Fleet
+from midwatch.policy.step import step
+from midwatch.record.history import SqliteHistory
+from midwatch.record.journal import Journal
+from midwatch.record.runs import RunRecords
+
+
+class Service:
+    """One service as the engine holds it: its spec, the policy's state, and the handles."""
+
+    __slots__ = ("logs_pruned", "probe", "run", "spec", "state", "timer", "warm")
+
+    def __init__(self, spec: ServiceSpec, state: ServiceState) -> None:
+        self.spec = spec
+        self.state = state
+        self.run: Run | None = None
+        self.warm: Run | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.probe: Any = None
+
+
+class Engine:
+    """One instance. `keep_group`: a foreground run that shares the terminal's process group."""
+
+    def __init__(
+        self, layout: Layout, machine: Machine, link: KeeperLink, keeper_pid: int, *, keep_group: bool = False
+    ) -> None:
+        self.layout = layout
+        self.machine = machine
+        self.link = link
+        self.keeper_pid = keeper_pid
+        self.keep_group = keep_group
+        self.services: dict[str, Service] = {}
+        self.runs: dict[str, Run] = {}
+        self.fleet = Fleet({})
+        self.records = RunRecords(layout.runs)
+        self.journal: Journal = None  # type: ignore[assignment]  # set by boot, needs the restored state first
+        self.history: SqliteHistory | None = None
+        self.jobs = Jobs(self)
+        self.spawner = Spawner(self)
+        self.ender = Ender(self)
+        self.prober = Prober(self)
+        self.output = Output(self)
+        self.notify = NotifySockets(self)
+        self.can_contain = any(
+            reason == "yes" for name, reason in machine.host().rungs.items() if name.startswith("cgroup")
+        )
+        self.on_change: list[Callable[[Service], None]] = []
+        self.on_line: list[Callable[[str, str | None, dict[str, Any]], None]] = []
+        self._inbox: deque[tuple[Service, Event]] = deque()
+        self._busy = False
+        self._folders: set[Path] = set()
+
+    # -- events in ---------------------------------------------------------------------------------------------
+
+    def post(self, service: Service, event: Event) -> None:
+        """Hand an event to a service; handled before this returns unless one is being handled already."""
+        self._inbox.append((service, event))
+        self._drain()
+
+    def _drain(self) -> None:
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while self._inbox:
+                self._handle(*self._inbox.popleft())
+        finally:
+            self._busy = False
+
+    def _handle(self, service: Service, event: Event) -> None:
+        if service.spec.id not in self.services:
+            return
+        now = self.machine.now()
+        before = service.state
+        stepped = step(before, event, now)
+        after = stepped.state
+        if after is before and not stepped.actions:
+            return
+        service.state = after
+        self._write_step(service, event, now.awake, now.wall, stepped.actions)
+        for action in stepped.actions:
+            self._perform(service, action)
+        if after.wake_at != before.wake_at or service.timer is None:
+            self._set_timer(service)
+        if (after.phase, after.pid, after.ready) != (before.phase, before.pid, before.ready):
+            self._permit(self.fleet.observe(after))
+            for watcher in self.on_change:
+                watcher(service)
+
+    def _permit(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name in self.services:
+                self._inbox.append((self.services[name], Permit()))
+
+    def needs_changed(self) -> None:
+        """Services came, went or need other things."""
+        self.fleet.replace({name: service.spec.rules.needs for name, service in self.services.items()})
+        for service in self.services.values():
+            self._permit(self.fleet.observe(service.state))
+        self._permit(self.fleet.review())
+        self._drain()
+
+    def _write_step(
+        self, service: Service, event: Event, awake: float, wall: float, actions: tuple[Any, ...]
+    ) -> None:
+        """The journal gets the input with the first line it caused; replay feeds the inputs back."""
+        cause: Any = msgspec.to_builtins(event)
+        for action in actions:
+            if type(action) is Note:
+                self.journal.write(
+                    action.event, wall, service=service.spec.id, run=action.fields.get("run_id") or service.state.run,
+                    fields=action.fields, input=cause, awake=awake if cause is not None else None,
+                    flush=action.event in ("run.spawning", "stop.kill"),
+                )  # fmt: skip
+                cause = None
+                self._tell(action.event, service.spec.id, action.fields)
+        # A step without a note only moved a timer (policy/state.py): a replay does not need it.
+
+    def write(
+        self, event: str, *, service: str | None = None, run: str | None = None, fields: dict[str, Any] | None = None
+    ) -> None:
+        """A journal line of the engine's own, outside any step."""
+        self.journal.write(event, self.machine.now().wall, service=service, run=run, fields=fields or {})
+        self._tell(event, service, fields or {})
+
+    def _tell(self, event: str, service: str | None, fields: dict[str, Any]) -> None:
+        for listener in self.on_line:
+            listener(event, service, fields)
+
+    # -- actions out -------------------------------------------------------------------------------------------
+
+    def _perform(self, service: Service, action: Any) -> None:
+        match action:
+            case Note():
+                if action.event == "run.exited" and self.history is not None:
+                    self.output.remember(service, action.fields)
+            case Spawn():
+                self.spawner.spawn(service, action.run)
+            case Signal():
+                self.ender.signal(service, action)
+            case Kill():
+                self.ender.kill(service, action)
+            case Watch():
+                self.prober.watch(service, action.kind)
+            case Precheck():
+                self._precheck(service)
+            case Settle():
+                self.jobs.settle(action.job, service.spec.id, action.ok, action.message)
+        run = service.run
+        if run is not None and run.exited and service.state.phase not in ("stopping", "killing"):
+            self.end_run(run)
+
+    def _precheck(self, service: Service) -> None:
+        launch = service.spec.launch
+        found = self.machine.lookup(launch)
+        problem = getattr(found, "message", None)
+        self.post(service, Prechecked(fingerprint=self.machine.fingerprint(launch), problem=problem))
+
+    def _set_timer(self, service: Service) -> None:
+        if service.timer is not None:
+            service.timer.cancel()
+            service.timer = None
+        wake = service.state.wake_at
+        if wake is not None:
+            loop = asyncio.get_running_loop()
+            service.timer = loop.call_at(wake, self._wake, service)
+
+    def _wake(self, service: Service) -> None:
+        service.timer = None
+        self.post(service, Tick())
+        if service.timer is None and service.state.wake_at is not None:
+            self._set_timer(service)
+
+    def later(self, seconds: float, what: Callable[[], None]) -> None:
+        """Call `what` in `seconds`."""
+        asyncio.get_running_loop().call_later(seconds, what)
+
+    # -- runs --------------------------------------------------------------------------------------------------
+
+    def end_run(self, run: Run) -> None:
+        """Nothing of the run is left: its record, cgroups, socket and the keeper's memory of it go."""
+        service = self.services.get(run.service)
+        if service is not None and service.run is run:
+            service.run = None
+        if self.runs.pop(run.id, None) is None:
+            return
+        self.records.remove(run.id)
+        self.notify.close(run.id)
+        self.link.send(op="taken", run=run.id)
+        if run.containment.dirs:
+            self.ender.release(run.containment)
+
+    def forget(self, run: Run) -> None:
+        """A run that never got a process."""
+        self.runs.pop(run.id, None)
+        self.notify.close(run.id)
+        if run.containment.dirs:
+            self.ender.release(run.containment)
+
+    def make_folder(self, folder: Path) -> None:
+        """Once a folder, 0700."""
+        if folder not in self._folders:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._folders.add(folder)
+
+    def add_service(self, spec: ServiceSpec, state: ServiceState) -> None:
+        """A service that is new here; the caller takes a checkpoint of the journal once all are there."""
+        self.services[spec.id] = Service(spec, state)
+
+    def remove_service(self, name: str) -> None:
+        """A service that is gone from the configuration and is not running any more."""
+        service = self.services.get(name)
+        if service is None or service.state.phase in ("starting", "up", "stopping", "killing"):
+            return
+        self.spawner.drop_warm(service)
+        if service.timer is not None:
+            service.timer.cancel()
+        del self.services[name]
+        self.write("service.removed", service=name)
+        self.needs_changed()
+
+    def rearm(self, service: Service) -> None:
+        """Timer of a restored service."""
+        if service.timer is None:
+            self._set_timer(service)
+
+    def complain(self, words: str) -> None:
+        """The record is in trouble: the journal cannot say it, stderr can. Once an episode (the journal counts)."""
+        print(f"midwatch: {words}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Everything is on disk."""
+        self.journal.close()
+        if self.history is not None:
+            self.history.close()
+
+    @staticmethod
+    def wants_notify(spec: ServiceSpec) -> bool:
+        """Does one of its probes listen on NOTIFY_SOCKET?"""
+        rules = spec.rules
+        return bool((rules.ready and rules.ready.notify) or (rules.health and rules.health.notify))
+
+    def snapshot(self) -> dict[str, Any]:
+        """What a journal file opens with: enough to go on from, and nothing secret."""
+        return {
+            "now": msgspec.to_builtins(self.machine.now()),
+            "states": [msgspec.to_builtins(service.state) for service in self.services.values()],
+        }

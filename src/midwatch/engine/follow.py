@@ -1,0 +1,80 @@
+"""Shows a foreground run's output where `midwatch run` was started, while the pump keeps it on disk.
+
+A thread per stream that reads the log file behind the pump and writes to our own descriptor, so that a slow terminal
+stalls nobody. Looks every 2-50 ms: 0.02 s of CPU a minute when idle, less code than a watch per platform.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+QUICKEST, SLOWEST = 0.002, 0.05  # s between two looks at the file
+CHUNK = 1 << 18
+
+
+class Follower:
+    """Copies the files of one stream, in order, to `fd`. `add` names the next file, `finish` waits for the end."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._paths: list[str] = []
+        self._over = threading.Event()
+        self.broken = False  # nobody reads `fd` any more
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def add(self, path: str) -> None:
+        """The pump writes here from now on; the earlier file is complete."""
+        self._paths.append(path)
+
+    def finish(self, timeout: float) -> bool:
+        """Copy what is left; False when the reader did not take it in time."""
+        self._over.set()
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        number = 0
+        while True:
+            while number >= len(self._paths):
+                if self._over.is_set():
+                    return
+                time.sleep(QUICKEST)
+            if not self._copy(number):
+                return
+            number += 1
+
+    def _copy(self, number: int) -> bool:
+        """One file to its end; True when the next one is to follow."""
+        pause = QUICKEST
+        try:
+            source = os.open(self._paths[number], os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return True
+        try:
+            while True:
+                # Asked before reading: what is written before the next file is named, is read.
+                last = number + 1 < len(self._paths) or self._over.is_set()
+                data = os.read(source, CHUNK)
+                if data:
+                    pause = QUICKEST
+                    if not self._write(data):
+                        return False
+                elif last:
+                    return True
+                else:
+                    time.sleep(pause)
+                    pause = min(pause * 2, SLOWEST)
+        finally:
+            os.close(source)
+
+    def _write(self, data: bytes) -> bool:
+        view = memoryview(data)
+        while view and not self.broken:
+            try:
+                view = view[os.write(self._fd, view) :]
+            except OSError:
+                self.broken = True
+        return not self.broken

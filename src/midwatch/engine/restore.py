@@ -1,0 +1,210 @@
+"""A new engine takes over: states from the journal, runs from the records, the truth about the living from the keeper.
+
+Three cases for each run that the state speaks of: the keeper holds it (go on), the keeper holds its exit (hand it in),
+the keeper has never heard of it (a new keeper: what still lives of it is ended by identity before anything starts; the
+same keeper: the spawn was asked for and never arrived, it is asked for again). Must not decide; the policy's `Resumed` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from midwatch import __version__
+from midwatch.engine.core import Service
+from midwatch.engine.run import Run
+from midwatch.engine.specs import load_specs
+from midwatch.machine.ports import Containment, Tree
+from midwatch.model.event import Event, Exited, Resumed, Spawned
+from midwatch.model.exit import ExitFacts
+from midwatch.model.identity import Now, ProcId
+from midwatch.model.state import ServiceState
+from midwatch.policy import defaults
+from midwatch.policy.rebase import rebase
+from midwatch.policy.step import initial, step
+from midwatch.record.history import SqliteHistory
+from midwatch.record.journal import Journal, recover
+from midwatch.record.runs import RunRecord
+
+if TYPE_CHECKING:
+    from midwatch.engine.core import Engine
+
+ALIVE = ("starting", "up", "stopping", "killing")
+
+
+async def restore(engine: Engine, hello: dict[str, Any]) -> None:
+    """Bring the engine to where the last one was."""
+    restarted = hello["engine_restarts"] > 0
+    specs, problem = load_specs(engine.layout.specs)
+    states = _states(engine)
+    now = engine.machine.now()
+    for spec in specs:
+        state = states.get(spec.id) or initial(spec.id, spec.rules, now)
+        engine.services[spec.id] = Service(spec, msgspec.structs.replace(state, rules=spec.rules))
+    _open_record(engine)
+    fields = {"pid": engine.keeper_pid, "version": __version__, "services": len(specs)}
+    engine.write("engine.restarted" if restarted else "daemon.started", fields=fields)
+    if problem:
+        engine.write("state.damaged", fields={"path": str(engine.layout.specs), "problem": problem})
+    records, problems = engine.records.load()
+    for damaged in problems:
+        engine.write("state.damaged", fields=msgspec.to_builtins(damaged))
+    if restarted:
+        _continue(engine, {r.run: r for r in records}, {entry["run"]: entry for entry in hello["runs"]})
+    else:
+        await _clean_up(engine, records)
+        for service in list(engine.services.values()):
+            _gone(engine, service)
+    engine.needs_changed()
+    for service in engine.services.values():
+        engine.rearm(service)
+    engine.journal.checkpoint()
+
+
+def _states(engine: Engine) -> dict[str, ServiceState]:
+    """The policy's states: the journal's newest snapshot, and every input since then through `step` again."""
+    snapshot, inputs = recover(engine.layout.journal)
+    if snapshot is None:
+        return {}
+    states: dict[str, ServiceState] = {}
+    try:
+        saved = msgspec.convert(snapshot["now"], Now)
+        for raw in snapshot["states"]:
+            state = msgspec.convert(raw, ServiceState)
+            states[state.id] = state
+        for entry, awake, wall in inputs:
+            service = entry.pop("service", "")
+            if service in states:
+                saved = Now(awake=awake, wall=wall, boot=saved.boot)
+                event: Event = msgspec.convert(entry, Event)
+                states[service] = step(states[service], event, saved).state
+    except (KeyError, msgspec.ValidationError) as error:
+        engine.complain(f"the journal's last snapshot cannot be used ({error}); budgets start afresh")
+        return {}
+    now = engine.machine.now()
+    return {name: rebase(state, saved, now) for name, state in states.items()}
+
+
+def _open_record(engine: Engine) -> None:
+    engine.journal = Journal(
+        engine.layout.journal,
+        weeks=defaults.JOURNAL_WEEKS,
+        max_bytes=defaults.JOURNAL_BYTES,
+        file_bytes=defaults.JOURNAL_FILE_BYTES,
+        snapshot=engine.snapshot,
+        on_trouble=engine.complain,
+    )
+    engine.history = SqliteHistory(engine.layout.history)
+
+
+def _gone(engine: Engine, service: Service) -> None:
+    """The run that the state speaks of did not outlive the last keeper, and nobody saw its end."""
+    state = service.state
+    engine.post(service, Resumed(alive=False))
+    if state.phase in ALIVE and state.run is not None and service.state.run == state.run:
+        spawned = state.spawned_at if state.spawned_at is not None else state.since
+        facts = ExitFacts(status=None, duration=max(0.0, engine.machine.now().awake - spawned))
+        engine.post(service, Exited(run=state.run, facts=facts))
+
+
+async def _clean_up(engine: Engine, records: list[RunRecord]) -> None:
+    """End what an earlier daemon left running, by identity, before anything is started: never a second copy."""
+    loop = asyncio.get_running_loop()
+    ending = []
+    for record in records:
+        proc = ProcId(record.pid or 0, record.start or 0, record.boot)
+        containment = Containment(kill=record.kill_dir, memory=record.memory_dir)
+        tree = Tree(
+            run=record.run, main=proc, marker=record.marker, containment=containment, keeper=engine.keeper_pid
+        )
+        ending.append(loop.run_in_executor(None, _end_orphan, engine, tree))
+    for record, ended in zip(records, await asyncio.gather(*ending), strict=True):
+        if ended is not None:
+            fields = {"run_id": record.run, "pid": record.pid, "ended": ended.ended, "left": len(ended.left),
+                      "verified_by": ended.verified_by}  # fmt: skip
+            engine.write("run.orphaned", service=record.service, run=record.run, fields=fields)
+        engine.records.remove(record.run)
+
+
+def _end_orphan(engine: Engine, tree: Tree) -> Any:
+    """In a thread. None when nothing was left."""
+    if tree.main.boot != engine.machine.now().boot or not engine.machine.members(tree):
+        engine.machine.release(tree.containment)
+        return None
+    ended = engine.machine.end(tree, defaults.STOP_GRACE, defaults.STOP_VERIFY)
+    engine.machine.release(tree.containment)
+    return ended
+
+
+def _continue(engine: Engine, records: dict[str, RunRecord], table: dict[str, dict[str, Any]]) -> None:
+    """The same keeper: everything it holds goes on."""
+    current = {s.state.run for s in engine.services.values() if s.state.phase in ALIVE}
+    for run_id, entry in table.items():
+        if run_id in current:
+            continue
+        if entry["status"] is not None:
+            engine.link.send(op="taken", run=run_id)
+        elif entry["gate"] == "closed":
+            engine.link.ask(lambda _: None, op="drop", run=run_id)
+        else:
+            _end_stranger(engine, entry, records.get(run_id))
+    for run_id in records.keys() - table.keys():
+        engine.records.remove(run_id)
+    for service in list(engine.services.values()):
+        _take_over(engine, service, records, table)
+
+
+def _take_over(
+    engine: Engine, service: Service, records: dict[str, RunRecord], table: dict[str, dict[str, Any]]
+) -> None:
+    state = service.state
+    run_id = state.run
+    if state.phase not in ALIVE or run_id is None:
+        engine.post(service, Resumed(alive=False))
+        return
+    entry = table.get(run_id)
+    if entry is None:
+        if state.phase == "starting" and state.pid is None:
+            engine.spawner.spawn(service, run_id)  # the intent was written, the keeper never got the request
+        else:
+            _gone(engine, service)
+        return
+    if entry["gate"] == "closed" and entry["status"] is None:
+        engine.spawner.resume(service, run_id, entry["pid"], entry["start"])
+        return
+    run = _run_of(engine, service, run_id, entry, records.get(run_id))
+    service.run = run
+    engine.runs[run_id] = run
+    if state.pid is None and state.phase == "starting":
+        engine.post(service, Spawned(run=run_id, pid=entry["pid"]))
+    if entry["status"] is not None:
+        engine.ender.exited({**entry, "at": entry.get("ended_at")})
+        return
+    if engine.wants_notify(service.spec):
+        engine.notify.open(run_id, None)
+    engine.post(service, Resumed(alive=True))
+
+
+def _run_of(
+    engine: Engine, service: Service, run_id: str, entry: dict[str, Any], record: RunRecord | None
+) -> Run:
+    if record is not None:
+        run = Run.from_record(record, service.spec.launch, engine.keeper_pid, not engine.keep_group)
+    else:
+        run = Run(run_id, service.spec.id, service.spec.launch, engine.spawner.marker(run_id))
+        run.released = True
+    run.born(ProcId(entry["pid"], entry["start"], engine.machine.now().boot), engine.keeper_pid, not engine.keep_group)
+    for name, where in (entry.get("streams") or {}).items():
+        run.streams[name] = {"fifo": where["fifo"], "log": where["log"]}
+    return run
+
+
+def _end_stranger(engine: Engine, entry: dict[str, Any], record: RunRecord | None) -> None:
+    """A living run that no state speaks of any more (its service was removed): end it."""
+    proc = ProcId(entry["pid"], entry["start"], engine.machine.now().boot)
+    containment = Containment(kill=record.kill_dir, memory=record.memory_dir) if record else Containment()
+    marker = record.marker if record else engine.spawner.marker(entry["run"])
+    tree = Tree(run=entry["run"], main=proc, marker=marker, containment=containment, keeper=engine.keeper_pid)
+    asyncio.get_running_loop().run_in_executor(None, _end_orphan, engine, tree)

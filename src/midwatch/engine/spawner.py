@@ -1,0 +1,256 @@
+"""Starts runs: look-up, cgroups, the keeper's spawn, the gate, placing, the record, the release.
+
+The order is the safety: a run that needs a place waits in its gate until it has been placed and its record is on disk,
+so nothing escapes and nothing runs that nobody knows. Keeps one warm gate for a service that has a cgroup, so that a
+restart does not pay for the move. Must not decide when to start.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+from midwatch.engine.batch import Batcher
+from midwatch.engine.run import Run, child_environment, stream_paths
+from midwatch.machine.ports import Containment, LaunchProblem, Target
+from midwatch.model.event import SpawnFailed, Spawned
+from midwatch.model.identity import ProcId
+from midwatch.model.service import Launch
+from midwatch.policy import defaults
+
+if TYPE_CHECKING:
+    from midwatch.engine.core import Engine, Service
+
+Failed = Callable[[SpawnFailed], None]
+Phase = Literal["lookup", "prepare", "fork", "place", "exec"]
+
+
+class Spawner:
+    """One per engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._contain: Batcher[tuple[str, Launch], Containment | OSError] = Batcher(self._contain_all)
+        self._place: Batcher[tuple[Containment, int], OSError | None] = Batcher(engine.machine.place)
+        self._outer = os.environ.get("MIDWATCH_RUN")
+        self.warm_count = 0
+
+    def spawn(self, service: Service, run_id: str) -> None:
+        """Carry out the policy's Spawn; ends in `Spawned` or `SpawnFailed`."""
+        warm = service.warm
+        if warm is not None and warm.id == run_id and warm.launch is service.spec.launch and warm.gate == "closed":
+            service.warm = None
+            self.warm_count -= 1
+            service.run = warm
+            warm.warm = False
+            self._release(service, warm)
+            return
+        self.drop_warm(service)
+        run = self._new(service, run_id)
+        service.run = run
+        self._begin(service, run, lambda failed: self._failed(service, run, failed))
+
+    def warm_up(self, service: Service) -> None:
+        """Prepare the gate of the next run, if that saves the next restart something."""
+        engine = self._engine
+        run = service.run
+        if (
+            service.warm is not None
+            or run is None
+            or run.exited
+            or not run.containment.dirs
+            or service.spec.rules.oneshot
+            or self.warm_count >= defaults.WARM_GATES
+        ):
+            return
+        run_id = f"{service.spec.project}.{service.spec.name}.{service.state.run_no + 1}"
+        gate = self._new(service, run_id)
+        gate.warm = True
+        service.warm = gate
+        self.warm_count += 1
+        engine.runs[run_id] = gate
+        self._begin(service, gate, lambda failed: self.drop_warm(service))
+
+    def drop_warm(self, service: Service) -> None:
+        """A gate that is not needed leaves by itself when its pipe is closed."""
+        warm = service.warm
+        if warm is None:
+            return
+        service.warm = None
+        self.warm_count -= 1
+        self._engine.link.ask(lambda _: None, op="drop", run=warm.id)
+
+    def marker(self, run_id: str) -> str:
+        """MIDWATCH_RUN of a run: below the run we live in, if we are supervised ourselves."""
+        return f"{self._outer}/{run_id}" if self._outer else run_id
+
+    def resume(self, service: Service, run_id: str, pid: int, start: int) -> None:
+        """A successor engine finds the run in its gate: place it (again) and let it go."""
+        engine = self._engine
+        run = self._new(service, run_id)
+        run.gate = "closed"
+        service.run = run
+        engine.runs[run_id] = run
+        failed: Failed = lambda problem: self._failed(service, run, problem)  # noqa: E731
+        answer = {"pid": pid, "start": start}
+
+        def contained(made: Containment | OSError) -> None:
+            if isinstance(made, OSError):
+                failed(_failure(run, made, "prepare", f"cannot make the cgroup of {run.id}: {made.strerror}"))
+                return
+            run.containment = made
+            self._forked(service, run, answer, failed)
+
+        if engine.can_contain and run.launch.contain != "none":
+            self._contain.add((run_id, run.launch), contained)
+        else:
+            self._forked(service, run, answer, failed)
+
+    def _new(self, service: Service, run_id: str) -> Run:
+        run = Run(run_id, service.spec.id, service.spec.launch, self.marker(run_id))
+        run.streams = stream_paths(self._engine.layout, service.spec, run_id)
+        return run
+
+    def _begin(self, service: Service, run: Run, failed: Failed) -> None:
+        engine = self._engine
+        launch = run.launch
+        target = engine.machine.lookup(launch)
+        if isinstance(target, LaunchProblem):
+            failed(self._problem(run, target))
+            return
+        engine.runs[run.id] = run
+        if launch.contain != "none" and engine.can_contain:
+            run.gate = "closed"
+            self._contain.add((run.id, launch), lambda made: self._contained(service, run, target, made, failed))
+        else:
+            if run.warm or launch.rlimits or launch.nice is not None or launch.oom_score_adj is not None:
+                run.gate = "closed"
+            self._fork(service, run, target, failed)
+
+    def _contain_all(self, wanted: list[tuple[str, Launch]]) -> list[Containment | OSError]:
+        results: list[Containment | OSError] = []
+        for run_id, launch in wanted:
+            try:
+                results.append(self._engine.machine.contain(run_id, launch))
+            except OSError as error:
+                results.append(error)
+        return results
+
+    def _contained(
+        self, service: Service, run: Run, target: Target, made: Containment | OSError, failed: Failed
+    ) -> None:
+        if isinstance(made, OSError):
+            failed(_failure(run, made, "prepare", f"cannot make the cgroup of {run.id}: {made.strerror}"))
+            return
+        run.containment = made
+        self._fork(service, run, target, failed)
+
+    def _fork(self, service: Service, run: Run, target: Target, failed: Failed) -> None:
+        engine = self._engine
+        launch = run.launch
+        spec = service.spec
+        argv = list(launch.argv)
+        if run.gate == "closed":
+            argv[0] = target.exe
+        notify = engine.notify.path_for(run.id) if engine.wants_notify(spec) else None
+        if notify is not None:
+            engine.notify.open(run.id, target.uid)
+        limit = spec.logs.file_bytes
+        engine.make_folder(engine.layout.service_logs(spec.id))
+        engine.link.ask(
+            lambda answer: self._forked(service, run, answer, failed),
+            op="spawn",
+            run=run.id,
+            argv=argv,
+            exe=target.exe,
+            env=child_environment(spec, run, target.home, notify),
+            cwd=launch.cwd,
+            umask=launch.umask,
+            uid=target.uid,
+            gid=target.gid,
+            groups=list(target.groups) if target.groups is not None else None,
+            gate=run.gate == "closed",
+            streams={name: {**where, "limit": limit} for name, where in run.streams.items()},
+            stdin=launch.stdin,
+            ctty=launch.pty,
+            keep_group=engine.keep_group,
+        )
+
+    def _forked(self, service: Service, run: Run, answer: dict[str, Any], failed: Failed) -> None:
+        engine = self._engine
+        if "pid" not in answer:
+            engine.forget(run)
+            failed(
+                SpawnFailed(
+                    run=run.id,
+                    error=answer.get("errno", "EIO"),
+                    phase=answer.get("phase", "fork"),
+                    message=answer.get("error", "the keeper could not start it"),
+                    lasting=answer.get("errno") in ("ENOENT", "EACCES", "ENOEXEC", "ENOTDIR"),
+                    fingerprint=engine.machine.fingerprint(run.launch),
+                )
+            )
+            return
+        now = engine.machine.now()
+        run.spawned_wall = now.wall
+        run.born(ProcId(answer["pid"], answer["start"], now.boot), engine.keeper_pid, not engine.keep_group)
+        if run.gate == "none":
+            self._started(service, run)
+        elif run.containment.dirs:
+            self._place.add(
+                (run.containment, answer["pid"]), lambda error: self._placed(service, run, error, failed)
+            )
+        else:
+            self._placed(service, run, None, failed)
+
+    def _placed(self, service: Service, run: Run, error: OSError | None, failed: Failed) -> None:
+        engine = self._engine
+        if error is not None or run.exited:
+            reason = error.strerror if error else "its gate died"
+            engine.link.ask(lambda _: None, op="drop", run=run.id)
+            failed(_failure(run, error, "place", f"cannot place {run.id} into its cgroup: {reason}"))
+            return
+        if run.proc is not None:
+            for warning in engine.machine.prepare(run.proc.pid, run.launch):
+                engine.write("limit.warning", service=run.service, run=run.id, fields={"message": warning})
+        engine.records.save(run.record(engine.machine.now().awake, "running"))
+        if not run.warm:
+            self._release(service, run)
+
+    def _release(self, service: Service, run: Run) -> None:
+        """Open the gate. What it takes from here to the program's first instruction is one exec."""
+        run.gate = "open"
+        run.spawned_wall = self._engine.machine.now().wall
+        self._engine.link.ask(lambda _: None, op="release", run=run.id)
+        self._started(service, run, save=False)
+
+    def _started(self, service: Service, run: Run, save: bool = True) -> None:
+        engine = self._engine
+        run.released = True
+        if save:
+            engine.records.save(run.record(engine.machine.now().awake, "running"))
+        if run.proc is not None:
+            engine.post(service, Spawned(run=run.id, pid=run.proc.pid))
+        engine.later(defaults.WARM_AFTER, lambda: self.warm_up(service))
+
+    def _problem(self, run: Run, problem: LaunchProblem) -> SpawnFailed:
+        return SpawnFailed(
+            run=run.id,
+            error=problem.error,
+            phase="lookup",
+            message=problem.message,
+            lasting=problem.lasting,
+            fingerprint=self._engine.machine.fingerprint(run.launch),
+        )
+
+    def _failed(self, service: Service, run: Run, failed: SpawnFailed) -> None:
+        self._engine.end_run(run)
+        self._engine.post(service, failed)
+
+
+def _failure(run: Run, error: OSError | None, phase: Phase, message: str) -> SpawnFailed:
+    import errno
+
+    name = errno.errorcode.get(error.errno or 0, "EIO") if error else "ECHILD"
+    return SpawnFailed(run=run.id, error=name, phase=phase, message=message, lasting=False)
