@@ -51,9 +51,10 @@ class Clock:
 def encode(line: dict[str, Any], limit: int = LINE_BYTES) -> bytes:
     """The line with its end, at most `limit` bytes."""
     try:
+        data = _encode(line)  # first, because it refuses a structure that contains itself
         if not is_clean(line):
             line = redact_value(line)
-        data = _encode(line)
+            data = _encode(line)
     except Exception:  # noqa: BLE001  a lone surrogate, a cycle, a huge integer: the event matters more than the field
         line = _plain(line)
         data = _encode(line)
@@ -68,11 +69,11 @@ def _plain(line: dict[str, Any]) -> dict[str, Any]:
     for key, value in line.items():
         name = str(key).encode("utf-8", "replace").decode()
         try:
-            hidden = redact_value(value)
-            if isinstance(hidden, str):
-                hidden = hidden.encode("utf-8", "backslashreplace").decode()
-            _encode(hidden)
-            out[name] = hidden
+            if isinstance(value, str):
+                out[name] = redact_value(value.encode("utf-8", "backslashreplace").decode())
+            else:
+                _encode(value)
+                out[name] = redact_value(value)
         except Exception as error:  # noqa: BLE001  whatever it was, the event matters more
             out[name] = f"[not encodable: {type(error).__name__}]"
     return out

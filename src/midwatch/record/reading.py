@@ -52,7 +52,7 @@ def wall_of(line: dict[str, Any]) -> float:
 
     try:
         return datetime.fromisoformat(line["ts"]).timestamp()
-    except (KeyError, ValueError, AttributeError, OverflowError):
+    except (KeyError, ValueError, TypeError, OverflowError):
         return 0.0
 
 

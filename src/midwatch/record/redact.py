@@ -38,7 +38,9 @@ def is_clean(value: Any) -> bool:
     All strings that were not seen before are joined and searched once."""
     fresh: list[str] = []
     stack = [value]
-    while stack:
+    for _ in range(MOST_ITEMS):  # a structure may contain itself
+        if not stack:
+            return not fresh or _all_clean(fresh)
         item = stack.pop()
         kind = type(item)
         if kind is str:
@@ -57,13 +59,11 @@ def is_clean(value: Any) -> bool:
             stack.extend(item)
         elif kind not in _NUMBERS:
             return False
-        if len(stack) > MOST_STACK:
-            return False
-    return not fresh or _all_clean(fresh)
+    return False
 
 
 _NUMBERS = frozenset({int, float, bool, type(None)})
-MOST_STACK = 100_000
+MOST_ITEMS = 200_000
 
 
 def _hides(key: Any) -> bool:
