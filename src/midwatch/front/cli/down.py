@@ -5,12 +5,16 @@ Must not end any process itself. Tests: tests/front/test_jobs.py.
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from midwatch.engine.layout import Layout
-from midwatch.front.cli import jobs, project
+from midwatch.front.cli import instances, jobs, project
 from midwatch.front.cli.declare import JSON, NO_WAIT, TIMEOUT, Opt, Usage, Verb
 from midwatch.front.cli.render import say_json
+
+
+LEAVE_WAIT = 5.0  # seconds; it takes 0.05
 
 
 def _run(
@@ -35,11 +39,20 @@ def _run(
             params["now"] = True
         result = jobs.wait_for(client, client.call("down", **params).get("job"), 0.0 if no_wait else patience)
     code = jobs.verdict(result, no_wait)
+    if everything and code == 0 and not no_wait:
+        _gone(Layout.default())
     if json:
         say_json({"job": result["id"], "ok": code == 0, "services": result["services"]})
     else:
         jobs.tell("down", result, no_wait)
     return code
+
+
+def _gone(layout: Layout) -> None:
+    """The daemon leaves right after its last job: done means that its lock is free again."""
+    limit = time.monotonic() + LEAVE_WAIT
+    while instances.locked(layout) and time.monotonic() < limit:
+        time.sleep(0.01)
 
 
 def _already(json: bool) -> int:

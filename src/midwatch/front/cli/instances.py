@@ -22,11 +22,15 @@ RESTART_PATIENCE = 3.0  # seconds an engine may need to come back while its keep
 
 
 class Known(NamedTuple):
-    """One service: where its record is, and the daemon's row when it is running."""
+    """One service: where its record is, and the daemon's row when it is running.
+
+    `past`: nobody accepts it any more, only its record is left.
+    """
 
     id: str
     layout: Layout
     row: dict[str, Any] | None
+    past: bool = False
 
 
 class Picture(NamedTuple):
@@ -37,8 +41,12 @@ class Picture(NamedTuple):
     home: Layout
 
     def ids(self) -> list[str]:
-        """Every service id."""
+        """Every service that has a record."""
         return [known.id for known in self.services]
+
+    def running(self) -> list[str]:
+        """Those that a daemon answers for."""
+        return [known.id for known in self.services if known.row is not None]
 
     def find(self, service: str) -> Known:
         """The newest instance that knows this service; running ones first."""
@@ -99,20 +107,26 @@ def look(home: Layout | None = None, foregrounds: bool = True) -> Picture:
 
 def _services(layout: Layout, answer: dict[str, Any] | None) -> list[Known]:
     rows = {f"{row['project']}/{row['name']}": row for row in (answer or {}).get("services", [])}
-    recorded = recorded_ids(layout) if answer is None else []
-    return [Known(name, layout, rows.get(name)) for name in dict.fromkeys([*rows, *recorded])]
+    current = list(rows) if answer is not None else recorded_ids(layout)
+    known = [Known(name, layout, rows.get(name)) for name in current]
+    return known + [Known(name, layout, None, True) for name in past_ids(layout) if name not in current]
 
 
 def recorded_ids(layout: Layout) -> list[str]:
-    """The services the record knows: accepted ones first, then those that left output."""
+    """The services that a daemon of this instance would go on with, and those whose process still lives."""
     ids = [f"{spec.get('project')}/{spec.get('name')}" for spec in accepted(layout.specs)]
+    return list(dict.fromkeys([*ids, *recorded_runs(layout)]))
+
+
+def past_ids(layout: Layout) -> list[str]:
+    """The services that left output."""
     try:
         folders = sorted(
             entry.name for entry in os.scandir(layout.logs) if entry.is_dir(follow_symlinks=False)
         )
     except OSError:
-        folders = []
-    return list(dict.fromkeys([*ids, *(name.replace(".", "/", 1) for name in folders)]))
+        return []
+    return [name.replace(".", "/", 1) for name in folders]
 
 
 def accepted(path: Path) -> list[dict[str, Any]]:

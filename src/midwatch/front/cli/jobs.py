@@ -54,7 +54,7 @@ def command(
     """start, stop, restart and reset: on the named services, the project's, or all."""
     patience = seconds(timeout)
     picture = instances.look()
-    if not picture.services and picture.daemon is None:
+    if not picture.running() and picture.daemon is None:
         raise DaemonDown(
             f"no midwatch daemon is running, so there is nothing to {verb}; 'midwatch up' starts one"
         )
@@ -83,13 +83,13 @@ def command(
 def choose(verb: str, words: list[str], everything: bool, picture: instances.Picture) -> list[str]:
     """The services a line means. Raises Usage."""
     here = project.current()
-    ids = picture.ids()
+    ids = picture.running()
     if words:
         if everything:
             raise Usage("--all and names exclude each other; nothing was done")
         return names.resolve(words, ids, here)
     if everything:
-        return [known.id for known in picture.services if known.row is not None]
+        return ids
     if here is None:
         raise Usage(
             f"which service to {verb}? nothing was done; name one ({', '.join(ids[:8])}), or use --all"

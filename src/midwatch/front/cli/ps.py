@@ -49,7 +49,11 @@ def selected(picture: instances.Picture, words: list[str], everything: bool) -> 
         wanted = names.resolve(words, picture.ids(), project.current())
         return [picture.find(name) for name in wanted]
     here = None if everything else project.current()
-    known = [one for one in picture.services if one.row is not None or one.layout is picture.home]
+    known = [
+        one
+        for one in picture.services
+        if one.row is not None or (one.layout is picture.home and not one.past)
+    ]
     return known if here is None else [one for one in known if one.id.startswith(f"{here}/")]
 
 
@@ -125,8 +129,7 @@ def _decision(row: dict[str, Any], now: float) -> str:
     if row["state"] == "unwatched" and row.get("since"):
         return f"started {clock(row['since'], now)}; nobody watches it; 'midwatch up' adopts it"
     if row.get("needs"):
-        text = f"{text}; " if text else ""
-        text += f"waits for {', '.join(row['needs'])}"
+        text = f"waits: {'; '.join(row['needs'])}"
     retry = row.get("retry_at")
     if retry is not None and retry > now:
         text += f" ({duration(retry - now)} left)"

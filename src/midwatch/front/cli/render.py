@@ -42,11 +42,13 @@ def say_json(value: dict[str, Any]) -> None:
 
 
 def duration(seconds: float | None) -> str:
-    """At most two units: "45s", "12m", "2h10m", "9d4h"; under ten seconds one decimal."""
+    """At most two units: "45s", "12m", "2h10m", "9d4h"; below ten seconds one decimal, "3ms"."""
     if seconds is None:
         return NONE
     if seconds < 0:
         return "0s"
+    if seconds < 0.0995:
+        return f"{seconds * 1000:.0f}ms" if seconds else "0s"
     if seconds < 10:
         return f"{seconds:.1f}s".replace(".0s", "s")
     whole = int(seconds + 0.5)

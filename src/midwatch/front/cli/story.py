@@ -121,9 +121,17 @@ def answer(service: str, lines: list[Line], end: Line | None, row: dict[str, Any
             "exit": _exit(found) if end is not None else None,
             "journal": [_short(line) for line in killed_by(lines, found)] if end is not None else [],
         },
-        "decision": decision_after(lines, end) if end is not None else str((row or {}).get("decision") or ""),
+        "decision": _decided(lines, end, row),
         "now": _now(row, lines, service),
     }
+
+
+def _decided(lines: list[Line], end: Line | None, row: dict[str, Any] | None) -> str:
+    """What was decided after the end; without one, why it is not up."""
+    if end is not None:
+        return decision_after(lines, end)
+    calm = row is None or row.get("state") in {"up", "done"} or row.get("needs")
+    return "" if calm else str((row or {}).get("decision") or "")
 
 
 def _exit(end: Line) -> dict[str, Any]:

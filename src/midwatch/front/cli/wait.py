@@ -23,7 +23,7 @@ _HOPELESS = {"ready": {"held", "gave_up", "done", "stopped"}, "done": {"held", "
 def _run(names: list[str], everything: bool, until: str, timeout: str | None, json: bool) -> int:
     deadline = time.monotonic() + seconds(timeout)
     picture = instances.look()
-    if not picture.services:
+    if not picture.running():
         need_daemon(picture.home, "wait for")
     wanted = choose("wait", names, everything, picture)
     answers: dict[str, dict[str, Any]] = {}

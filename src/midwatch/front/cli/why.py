@@ -154,7 +154,7 @@ def _present(present: dict[str, Any] | None, now: float) -> Iterator[str]:
     if present.get("problem"):
         yield f"what stands in the way: {present['problem']}"
     if present.get("needs"):
-        yield f"waits for {', '.join(present['needs'])}"
+        yield f"waits: {'; '.join(present['needs'])}"
     if present.get("health") == "failing":
         yield "it runs, but its health probe fails"
     retry = present.get("retry_at")
