@@ -1,14 +1,16 @@
 """The engine's entry: started by the keeper, never by a person.
 
-`python -m midwatch.engine HOME RUNTIME MODE` with MIDWATCH_KEEPER_FD in the environment.
+`engine/__main__.py HOME RUNTIME MODE` with MIDWATCH_KEEPER_FD and the import path in the environment: the interpreter
+runs without site (0.3 MB, and no .pth file of somebody else in the process that must not fail).
 """
 
+import os
 import sys
 
+sys.path[:] = os.environ.pop("MIDWATCH_PATH").split(os.pathsep)
 # asyncio imports ssl when it can: 6 MB for nothing (TLS probes run in a helper). None makes that import fail cleanly.
 sys.modules["ssl"] = None  # type: ignore[assignment]
 
 from midwatch.engine.boot import main  # noqa: E402
 
-if __name__ == "__main__":
-    main(sys.argv[1:])
+main(sys.argv[1:])

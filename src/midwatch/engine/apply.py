@@ -117,8 +117,7 @@ class Applier:
         engine.journal.checkpoint()  # a replay and a new engine start from states that know the new services
 
         def after(_: Any) -> None:
-            for name in found.removed:
-                engine.remove_service(name)
+            engine.remove_services(found.removed)
 
         layers: list[list[tuple[str, Ask | NewRules]]] = [*stop_layers, [*requests, *starting]]  # type: ignore[list-item]
         found.job = engine.jobs.run("apply", layers, after).id
@@ -128,9 +127,7 @@ class Applier:
         engine = self._engine
 
         def after(job: Any) -> None:
-            for name in names:
-                if name not in job.failed:
-                    engine.remove_service(name)
+            engine.remove_services(name for name in names if name not in job.failed)
             try:
                 save_specs(engine.layout.specs, [s.spec for s in engine.services.values()])
             except OSError as error:

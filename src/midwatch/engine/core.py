@@ -126,7 +126,11 @@ class Engine:
 
     def needs_changed(self) -> None:
         """Services came, went or need other things."""
-        self.fleet.replace({name: service.spec.rules.needs for name, service in self.services.items()})
+        # A need of a service that was taken down with its own project no longer holds anybody back.
+        known = self.services
+        self.fleet.replace(
+            {name: {n: w for n, w in s.spec.rules.needs.items() if n in known} for name, s in known.items()}
+        )
         for service in self.services.values():
             self._permit(self.fleet.observe(service.state))
         self._permit(self.fleet.review())
@@ -239,16 +243,17 @@ class Engine:
         """A service that is new here; the caller takes a checkpoint of the journal once all are there."""
         self.services[spec.id] = Service(spec, state)
 
-    def remove_service(self, name: str) -> None:
-        """A service that is gone from the configuration and is not running any more."""
-        service = self.services.get(name)
-        if service is None or service.state.phase in ("starting", "up", "stopping", "killing"):
-            return
-        self.spawner.drop_warm(service)
-        if service.timer is not None:
-            service.timer.cancel()
-        del self.services[name]
-        self.write("service.removed", service=name)
+    def remove_services(self, names: Iterable[str]) -> None:
+        """Services that are gone from the configuration; one that still runs stays."""
+        for name in names:
+            service = self.services.get(name)
+            if service is None or service.state.phase in ("starting", "up", "stopping", "killing"):
+                continue
+            self.spawner.drop_warm(service)
+            if service.timer is not None:
+                service.timer.cancel()
+            del self.services[name]
+            self.write("service.removed", service=name)
         self.needs_changed()
 
     def rearm(self, service: Service) -> None:

@@ -45,11 +45,12 @@ def foreground(layout: Layout, specs: Sequence[ServiceSpec], *, mode: str, proje
     }  # fmt: skip
     _write_private(layout.home / "request.json", json.dumps(request).encode())
     _become_subreaper()
-    plan = {"engine": _engine_command(layout, mode)}
+    plan = layout.home / "keeper.json"
+    _write_private(plan, json.dumps(_plan(layout, mode)).encode())
     os.set_inheritable(lock.fileno(), True)
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execve(sys.executable, _keeper_command(json.dumps(plan)), _lean_environment())
+    os.execve(sys.executable, [*_lean_python(), str(_here() / "keeper" / "__main__.py"), str(plan)], _lean_environment())
 
 
 def detached(layout: Layout, arguments: list[str]) -> dict[str, object]:
@@ -104,24 +105,22 @@ def _claim(layout: Layout, what: str) -> InstanceLock:
     return lock
 
 
-def _engine_command(layout: Layout, mode: str) -> list[str]:
-    """The lean program with the caller's import path."""
-    start = (
-        f"import sys; sys.path[:] = {[p for p in sys.path if p]!r}; sys.argv[0] = 'midwatch-engine'; "
-        "import runpy; runpy.run_module('midwatch.engine', run_name='__main__')"
-    )
-    return [*_lean_python(), "-c", start, str(layout.home), str(layout.runtime), mode]
+def _plan(layout: Layout, mode: str) -> dict[str, object]:
+    """How the keeper starts each engine: the lean program with the caller's import path."""
+    engine = [*_lean_python(), str(_here() / "engine" / "__main__.py"), str(layout.home), str(layout.runtime), mode]
+    env = {**_lean_environment(), "MIDWATCH_PATH": os.pathsep.join(path for path in sys.path if path)}
+    return {"engine": engine, "env": env}
 
 
-def _keeper_command(plan: str) -> list[str]:
-    return [*_lean_python(), str(Path(midwatch.__file__).parent / "keeper" / "__main__.py"), plan]
+def _here() -> Path:
+    return Path(midwatch.__file__).parent
 
 
 def _lean_python() -> list[str]:
     """No site, no environment; no docstrings (0.4 MB) where their compiled form can be kept beside the sources:
     an installation that we cannot write to would be compiled anew at every start."""
     lean = [sys.executable, "-I", "-S"]
-    return [*lean, "-OO"] if os.access(Path(midwatch.__file__).parent, os.W_OK) else lean
+    return [*lean, "-OO"] if os.access(_here(), os.W_OK) else lean
 
 
 def _lean_environment() -> dict[str, str]:
