@@ -50,7 +50,8 @@ def a_launch(**facts: Any) -> Launch:
 
 class FakeWorld:
     def __init__(self, contained: bool) -> None:
-        self.machine = self.fake = FakeMachine(cgroups=contained)
+        self.fake = FakeMachine(cgroups=contained)
+        self.machine: Machine = self.fake
         self.contained = contained
 
     def start(self, *, own_group: bool = True, launch: Launch | None = None) -> Tree:
@@ -111,7 +112,8 @@ class LinuxWorld:
             [sys.executable, "-I", "-S", str(PUPPET), "keeper"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
-        self.machine = LinuxMachine(f"test-{os.getpid()}-{next(_counter)}", self._keeper.pid)
+        self.linux = LinuxMachine(f"test-{os.getpid()}-{next(_counter)}", self._keeper.pid)
+        self.machine: Machine = self.linux
         self.trees: list[Tree] = []
         self._reaped: set[int] = set()
 
@@ -149,7 +151,7 @@ class LinuxWorld:
         self.tell(tree, "ignore")
 
     def leave(self, tree: Tree, code: int) -> None:
-        fd = self.machine.watch(tree.main)
+        fd = self.linux.watch(tree.main)
         assert fd is not None
         self.tell(tree, "leave", code=code)
         wait_readable(fd)

@@ -296,12 +296,14 @@ def test_held_memory_is_a_reading(world: Any) -> None:
     assert reading.value is not None
     assert reading.value > 0
     assert reading.quality in ("exact", "approximate")
+    assert world.machine.held_one(tree.main.pid).value is not None
     world.child(tree)
     world.machine.members(tree)
     assert world.machine.held(tree).quality == "upper-bound"
     world.machine.end(tree, 0, 20)
     gone = world.machine.held(tree)
     assert (gone.value, gone.quality) == (None, "absent")
+    assert world.machine.held_one(tree.main.pid).value is None
 
 
 def test_open_fds_of_a_living_process(world: Any) -> None:

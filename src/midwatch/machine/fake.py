@@ -227,6 +227,12 @@ class FakeMachine(Stage):
         total = sum(process.held_bytes for process in members)
         return Reading(total, "exact" if len(members) == 1 else "upper-bound")
 
+    def held_one(self, pid: int) -> Reading:
+        process = self.procs.get(pid)
+        if process is None or process.status is not None:
+            return Reading(None, "absent", "nothing runs")
+        return Reading(process.held_bytes, "exact")
+
     def open_fds(self, pid: int) -> tuple[int | None, int | None]:
         process = self.procs.get(pid)
         return (process.fds, process.fd_limit) if process else (None, None)

@@ -56,7 +56,10 @@ def open_fds(pid: int) -> tuple[int | None, int | None]:
 
 def owner(pids: list[int], host: str, port: int) -> bool | None:
     """Do these processes hold the socket that answers at host:port? None: it cannot be told."""
-    inodes = _answering(host, port)
+    listening: list[procfs.Listener] = []
+    for name in ("tcp", "tcp6"):
+        listening += procfs.listeners(files.read_or_none(f"/proc/net/{name}") or b"", port)
+    inodes = answering(listening, host)
     if not inodes:
         return None
     ours: set[int] = set()
@@ -72,16 +75,13 @@ def owner(pids: list[int], host: str, port: int) -> bool | None:
     return None if ours or hidden else False
 
 
-def _answering(host: str, port: int) -> set[int]:
-    """The inodes of the listeners that a connection to host:port reaches: the most specific address wins."""
-    found: list[procfs.Listener] = []
-    for name in ("tcp", "tcp6"):
-        found += procfs.listeners(files.read_or_none(f"/proc/net/{name}") or b"", port)
+def answering(listening: list[procfs.Listener], host: str) -> set[int]:
+    """The inodes of those that a connection to `host` reaches: the most specific address wins."""
     for address in _addresses(host):
         mapped = b"\0" * 10 + b"\xff\xff" + address if len(address) == 4 else address
         anywhere = b"\0" * len(address)
         for wanted in ({address, mapped}, {anywhere}, {b"\0" * 16}):
-            inodes = {listener.inode for listener in found if listener.address in wanted}
+            inodes = {listener.inode for listener in listening if listener.address in wanted}
             if inodes:
                 return inodes
     return set()
