@@ -43,7 +43,7 @@ def test_options_are_keys() -> None:
         nice="-5",
         memory="512M",
         grace="1m",
-        signal="INT",
+        signal="2",
         crash_hard="0",
         stable_after="10s",
         umask="027",

@@ -100,7 +100,13 @@ BAD: list[tuple[str, int, str, str, str]] = [
     ("rlimits = { nofile = '1G' }", 3, "service.web.rlimits.nofile", 'a number or "unlimited"', ""),
     ("rlimits = { core = [1, 2, 3] }", 3, "service.web.rlimits.core", "[soft, hard]", ""),
     ("cwd = 1979-05-27", 3, "service.web.cwd", "found the date", ""),
+    ("cwd = '/'\nenv_files = 5", 4, "service.web.env_files", "a list of strings, found the number 5", ""),
+    ("rlimits = 5", 3, "service.web.rlimits", "a table of limits", "{ nofile"),
+    ("rlimits = []", 3, "service.web.rlimits", "found an array", ""),
+    ("stop = { signal = 19 }", 3, "service.web.stop.signal", "a signal that ends", "TERM, INT"),
+    ("stop = { signal = true }", 3, "service.web.stop.signal", "a signal, found true", ""),
     # probes
+    ("ready = { http = 80 }", 3, "service.web.ready.http", "a URL, found the number 80", ""),
     ("ready = { within = '5s' }", 3, "service.web.ready", "asks nothing", "give one of http, tcp"),
     ("ready = { notify = false }", 3, "service.web.ready", "asks nothing", ""),
     (
@@ -200,6 +206,21 @@ def test_a_problem_says_where_what_and_what_to_do(
         assert found.key == key
         assert message in found.message
         assert hint in found.hint
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("5", "found the number 5"),
+        ("{}", "found a table"),
+        ('["a", "\\u0000"]', "NUL"),
+        ('"a \\u0000"', "NUL"),
+    ],
+)
+def test_a_command_that_is_none(refused: Refused, command: str, message: str) -> None:
+    """Neither words nor a string, or what no program can be given."""
+    (problem,) = refused(f"[service.web]\ncommand = {command}")
+    assert (problem.line, problem.key, message in problem.message) == (2, "service.web.command", True)
 
 
 def test_all_problems_of_a_file_come_at_once_in_the_order_of_the_lines(refused: Refused) -> None:

@@ -62,7 +62,7 @@ class Row(msgspec.Struct, frozen=True):
 
 def _targets(group: str, so: str) -> tuple[Key, ...]:
     """What both kinds of probe can ask."""
-    http = f"{so} while this URL answers 200 to 399"
+    http = f"{so} while this URL answers 200 to 299"
     json_status = 'with http: the dotted path of the field in the JSON answer that has to be "ok"'
     any_owner = "with http or tcp: an answer by a process outside the service's own tree counts too"
     return (
@@ -221,7 +221,9 @@ _LIFE: tuple[Key, ...] = (
         "ready once a line of output matches this regular expression",
         "'listening on \\d+'",
     ),
-    Key("ready.file", k.PATH, UNUSED, "ready once this file exists", '"run/ready"'),
+    Key(
+        "ready.file", k.PATH, UNUSED, "ready once this file is there and newer than the start", '"run/ready"'
+    ),
     Key("ready.notify", k.FLAG, False, "ready once it says READY=1 on NOTIFY_SOCKET", "true"),
     Key(
         "ready.within",
