@@ -15,6 +15,7 @@ from midwatch.model.identity import ProcId
 
 SIGNAL_GROUP = 4  # PIDFD_SIGNAL_PROCESS_GROUP, Linux >= 6.9
 _GET_INFO = 0xC040FF0B  # _IOWR(0xFF, 11, 64 bytes), Linux >= 6.13
+_CAP_SYS_PTRACE = 19
 _INFO_EXIT = 1 << 3  # Linux >= 6.15
 
 
@@ -89,7 +90,8 @@ def exit_status(proc: ProcId, fd: int | None = None) -> int | None:
     data = files.read_record(f"/proc/{proc.pid}/stat")
     now = procfs.stat(data) if data else None
     if data and now is not None and now.start == proc.start:
-        return procfs.exit_status(data)
+        status = procfs.exit_status(data)
+        return status if status or _may_trace(proc.pid) else None
     if fd is None:
         return None
     import fcntl  # only adopted runs come here
@@ -103,3 +105,16 @@ def exit_status(proc: ProcId, fd: int | None = None) -> int | None:
     if not int.from_bytes(buffer[0:8], "little") & _INFO_EXIT:
         return None
     return int.from_bytes(buffer[60:64], "little")
+
+
+def _may_trace(pid: int) -> bool:
+    """May we believe a 0 in field 52? The kernel writes 0 for everybody who may not trace the process."""
+    try:
+        if os.stat(f"/proc/{pid}").st_uid == os.geteuid():
+            return True
+    except OSError:
+        return False
+    status = files.read_or_none("/proc/self/status") or b""
+    at = status.find(b"\nCapEff:")
+    digits = status[at + 8 : status.find(b"\n", at + 1)].strip() if at >= 0 else b"0"
+    return bool(int(digits, 16) & 1 << _CAP_SYS_PTRACE)
