@@ -49,6 +49,9 @@ class Variant:
     triggers: tuple[Trigger, ...] = ("exit", "kill")
     capture: Capture | None = None
     note: str = ""
+    life_s: float | None = (
+        None  # restart: how long a child lives before it is ended, if not as long as all others
+    )
 
 
 @dataclass(frozen=True)
@@ -102,9 +105,9 @@ FULL = Effort(
 )
 QUICK = Effort(
     quick=True,
-    restarts={"fast": 20, "slow": 5, "rare": 0},
+    restarts={"fast": 16, "slow": 4, "rare": 0},
     sizes=(1, 100),
-    cpu_sizes=(10,),
+    cpu_sizes=(10, 500),
     cpu_window_s=15.0,
     starts=1,
     log_bytes=200_000_000,

@@ -4,7 +4,6 @@ An adapter knows one product: how it is installed, configured, started and stopp
 goes. It must not measure anything.
 """
 
-# ruff: noqa: ARG002  an adapter may ignore what the interface offers
 from __future__ import annotations
 
 import os
@@ -23,7 +22,6 @@ class Peer:
 
     name = ""
     most = 1000  # services; more than this takes minutes or gigabytes
-    life_s = 0.1  # how long a child has to live so that its next restart is not throttled
 
     def __init__(self, cache: Path) -> None:
         self.cache = cache

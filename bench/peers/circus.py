@@ -14,7 +14,6 @@ class Circus(Peer):
     """`circusd` in the foreground; FileStream for logs."""
 
     name = "circus"
-    life_s = 0.3
 
     def install(self) -> str:
         self.bin = python_package(self.cache, "circus")

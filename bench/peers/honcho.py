@@ -4,7 +4,6 @@ One death ends all, so there is no restart row. Its output queue is unbounded: l
 rotation and the measurement is ended by the time limit.
 """
 
-# ruff: noqa: ARG002  an adapter may ignore what the interface offers
 from __future__ import annotations
 
 from bench.install import PYPI, python_package

@@ -4,7 +4,6 @@ It has no children of its own: a launcher script starts each service and writes 
 capture output. "fast" = a cycle of 1 s, the shortest; the default is not measured (half of 120 s each).
 """
 
-# ruff: noqa: ARG002  an adapter may ignore what the interface offers
 from __future__ import annotations
 
 from bench.install import debian_unpacked, debian_version
@@ -18,7 +17,6 @@ class Monit(Peer):
 
     name = "monit"
     most = 50  # 0.2 s each, one after another
-    life_s = 1.2
 
     def install(self) -> str:
         self.program = debian_unpacked(self.cache, "monit", "monit")

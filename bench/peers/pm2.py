@@ -3,7 +3,6 @@
 No rotation without a module of its own, so its log row has none.
 """
 
-# ruff: noqa: ARG002  an adapter may ignore what the interface offers
 from __future__ import annotations
 
 import json
@@ -18,7 +17,6 @@ class Pm2(Peer):
     """`pm2 start ecosystem.json`, interpreter none, fork mode."""
 
     name = "pm2"
-    life_s = 1.2  # min_uptime 1 s: earlier deaths count as unstable
 
     def install(self) -> str:
         self.bin = npm_package(self.cache, "pm2")

@@ -4,7 +4,6 @@ Nothing to tune. It sleeps 1 s before a restart if the service lived less than 1
 timestamps; its file size and count are set in its own config file.
 """
 
-# ruff: noqa: ARG002  an adapter may ignore what the interface offers
 from __future__ import annotations
 
 import os
@@ -21,7 +20,6 @@ class Runit(Peer):
     """`runsvdir FOLDER`."""
 
     name = "runit"
-    life_s = 1.2
 
     def install(self) -> str:
         self.program = debian_unpacked(self.cache, "runit", "runsvdir")

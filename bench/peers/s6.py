@@ -4,7 +4,6 @@ Nothing to tune: it waits 1 s before each restart. Debian's s6-svscan carries th
 s6-supervise, so this one is installed by apt-get and needs root.
 """
 
-# ruff: noqa: ARG002  an adapter may ignore what the interface offers
 from __future__ import annotations
 
 from bench import procs
@@ -18,7 +17,6 @@ class S6(Peer):
     """`s6-svscan FOLDER`."""
 
     name = "s6"
-    life_s = 1.2
 
     def install(self) -> str:
         self.program = debian_installed("s6", "s6-svscan")

@@ -16,7 +16,6 @@ class Supervisor(Peer):
     """`supervisord -n`, control socket on, logs as by default."""
 
     name = "supervisor"
-    life_s = 1.2  # startsecs=1: an earlier exit counts as a failed start
 
     def install(self) -> str:
         self.bin = python_package(self.cache, "supervisor")

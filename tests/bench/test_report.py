@@ -133,5 +133,6 @@ def test_goals_are_judged_from_the_same_run() -> None:
 def test_a_goal_that_could_not_be_checked_is_not_met() -> None:
     """Without the peer it is compared with, a goal is 'not checked'; without midwatch there is no table."""
     text = goals.section([made("midwatch", goals.GATED, "memory", n1__pss=[1.0])])
-    assert "| PSS, 1 services (MiB) | contain=auto | 0.00 | supervisor: - | not checked |" in text
+    assert "with waiting gates (MiB) | contain=auto | 0.00 | supervisor: - | not checked |" in text
+    assert "keeper + engine (MiB) | contain=auto | - | supervisor: - | not checked |" in text
     assert goals.section([made("runit", exit_ms=[1.0])]) == ""
