@@ -131,8 +131,8 @@ class Keeper:
                 break
             if run := self.pids.pop(pid, None):
                 # ru_maxrss starts at the keeper's own size: the child was us until exec.
-                run.ended = {"status": status, "ended_at": time.monotonic(), "max_rss_bytes": usage.ru_maxrss * RSS_UNIT,
-                             "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 6)}
+                run.ended = {"status": status, "ended_at": time.monotonic(),
+                             "max_rss_bytes": usage.ru_maxrss * RSS_UNIT, "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 6)}
                 ended.append(run)
             elif pid == self.engine.pid:
                 self.engine_ended(status)
@@ -169,7 +169,7 @@ class Keeper:
             answer |= {"errno": e.errno, "phase": e.phase, "error": str(e)}
         except OSError as e:
             answer |= {"errno": errno.errorcode.get(e.errno or 0, "EIO"), "phase": "prepare", "error": str(e)}
-        except Exception as e:
+        except Exception as e:  # noqa: BLE001
             answer |= {"errno": "EINVAL", "phase": "prepare", "error": f"{type(e).__name__}: {e}"}
         if answer["id"] is not None:
             self.engine.send(answer)
@@ -212,7 +212,8 @@ class Keeper:
         return {"runs": self.table()}
 
     def op_exit(self, ask: dict[str, Any]) -> dict[str, Any]:
-        if alive := [r.run for r in self.runs.values() if not r.ended]:
+        alive = [r.run for r in self.runs.values() if not r.ended]
+        if alive and not ask.get("force"):
             return {"error": f"still running: {' '.join(alive[:10])}"}
         self.exit_code = int(ask["code"])
         return {"ok": True}
@@ -220,6 +221,10 @@ class Keeper:
 
 def main(config: dict[str, Any]) -> int:
     """Prepare the process, run the loop, and give the last bytes a moment to reach their files."""
+    try:
+        os.dup(c.GATE_FD)  # inherited (the instance's lock): it lives on under another number
+    except OSError:
+        pass
     os.dup2(NULL, c.GATE_FD, inheritable=False)  # before anything else can get this number
     spawn.raise_file_limit()
     keeper = Keeper(config)

@@ -31,6 +31,7 @@ INDEX_EVERY = 1.0  # s
 SMALL, NAP = 4096, 0.001  # a round that moved less waits a moment: a wake-up per line costs more than it brings
 SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)  # ours, not the disk's: the bytes wait in the pipe
 NEVER = 1 << 62
+FIONREAD = 0x4004667F if sys.platform == "darwin" else 0x541B
 while (NULL := os.open("/dev/null", os.O_RDWR)) < 3:  # a closed stdin, stdout or stderr is filled first
     os.set_inheritable(NULL, True)
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -135,7 +136,7 @@ class Pump:
     def idle(self) -> bool:
         """Is every pipe empty right now?"""
         try:
-            return not any(int.from_bytes(fcntl.ioctl(fd, 0x541B, b"\0" * 4), sys.byteorder) for fd in list(self.streams))
+            return not any(any(fcntl.ioctl(fd, FIONREAD, b"\0" * 4)) for fd in list(self.streams))
         except OSError:
             return False
 
@@ -145,7 +146,7 @@ class Pump:
         while True:
             try:
                 self.round()
-            except Exception:
+            except Exception:  # noqa: BLE001
                 sys.excepthook(*sys.exc_info())
                 time.sleep(0.1)
 

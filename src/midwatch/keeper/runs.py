@@ -42,7 +42,7 @@ class Run:
 
     def facts(self) -> dict[str, Any]:
         """What a new engine must know."""
-        streams = {k: {"path": s.log, "fifo": s.fifo, "drained": s.src < 0} for k, s in self.streams.items()}
+        streams = {k: {"log": s.log, "fifo": s.fifo, "drained": s.src < 0} for k, s in self.streams.items()}
         return {"run": self.run, "pid": self.pid, "start": self.start, "gate": self.gate, "streams": streams,
                 "status": None, "ended_at": None, **self.ended}
 

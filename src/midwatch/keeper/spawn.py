@@ -68,7 +68,7 @@ def start(argv: list[str], exe: str | None, env: dict[str, str], stdio: tuple[in
         os.close(told)
     if report:  # b"OSError:<errno in hex>:<where>"
         os.waitpid(pid, 0)
-        kind, number, where = (report.split(b":", 2) + [b"", b""])[:3]
+        kind, number, where = [*report.split(b":", 2), b"", b""][:3]
         code = int(number, 16) if kind == b"OSError" else errno.EIO
         raise SpawnError(code, "prepare" if where.startswith(b"noexec") else "exec")
     return pid
