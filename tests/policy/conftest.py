@@ -13,8 +13,8 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from midwatch.model.action import Kill, Note, Settle, Signal, Spawn, Watch
-from midwatch.model.event import Ask, Exited, Permit, Spawned, SpawnFailed, Tick, TreeGone
+from midwatch.model.action import Note, Settle, Spawn
+from midwatch.model.event import Ask, Exited, NewRules, Permit, Spawned, SpawnFailed, Tick, TreeGone
 from midwatch.model.exit import ExitFacts
 from midwatch.model.identity import Now
 from midwatch.policy.defaults import default_rules
@@ -65,7 +65,7 @@ class World:
             extra = set(note.fields) - set(EVENTS[note.event].fields)
             assert not extra, f"{note.event} carries undocumented {extra}"
             assert EVENTS[note.event].source == "policy"
-        if isinstance(event, Ask) and event.job:
+        if isinstance(event, Ask | NewRules) and event.job:
             self.jobs.setdefault(event.job, [])
         self._check_actions(event, actions)
         row = CELLS[before.phase, key_of(event)]
@@ -150,8 +150,6 @@ class World:
     def done(self, kind: type[Any]) -> list[Any]:
         """Every action of this kind so far."""
         return [a for a in self.actions if isinstance(a, kind)]
-
-    kinds = {"kill": Kill, "signal": Signal, "spawn": Spawn, "watch": Watch, "settle": Settle}
 
 
 @pytest.fixture

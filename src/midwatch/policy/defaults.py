@@ -32,6 +32,7 @@ FIGURES: dict[str, Figure] = {}
 
 
 def _figure(name: str, value: T, unit: str, why: str, test: str) -> T:
+    assert name not in FIGURES, f"{name} is defined twice"
     FIGURES[name] = Figure(name, value, unit, why, test)
     return value
 
@@ -94,24 +95,24 @@ CONTROL_LINE_BYTES = _figure("CONTROL_LINE_BYTES", 8 * MIB, "bytes a line", "`ap
 CONTROL_CLIENTS = _figure("CONTROL_CLIENTS", 64, "connections", "a `watch ps` in every terminal of a person, with room", _PIN)
 JOB_HISTORY = _figure("JOB_HISTORY", 256, "finished jobs", "a client that asks late still gets its answer", _PIN)
 WARM_GATES = _figure("WARM_GATES", 64, "waiting gates", "0.3 MB each; with more services the move is paid at the restart", _PIN)
-WARM_AFTER = _figure("WARM_AFTER", 1.0, "s of life", "a service that dies at once would only make gates", _PIN)
 
-# -- the engine's own patience
-CONTROL_FIRST_REQUEST = _figure("CONTROL_FIRST_REQUEST", 10.0, "s", "a client that connects and says nothing gives its place back", _PIN)
-CONTROL_IDLE = _figure("CONTROL_IDLE", 300.0, "s", "longer than any long poll", _PIN)
-LONG_POLL = _figure("LONG_POLL", 60.0, "s", "`wait` and `job` ask again after it, so a dead client is noticed", _PIN)
-GOODBYE = _figure("GOODBYE", 0.05, "s", "the last answer has to leave the socket before we do", _PIN)
-LEAVE_TRIES = _figure("LEAVE_TRIES", 40, "tries", "the keeper waits for its last run: 40 x 50 ms", _PIN)
-DRAIN_WAIT = _figure("DRAIN_WAIT", 1.0, "s", "the last output of a run is pumped within it; a stray that holds the pipe is not waited for", _PIN)
-DRAIN_PATIENCE = _figure("DRAIN_PATIENCE", 2.0, "s", "a terminal that does not read may lose the end of the output, the log never does", _PIN)
-DISK_CHECK_EVERY = _figure("DISK_CHECK_EVERY", 10.0, "s", "one statvfs; 512 MiB last longer at 50 MB/s", _PIN)
-SAY_AGAIN = _figure("SAY_AGAIN", 60.0, "s", "the same trouble is said at most once a minute", _PIN)
-COMPRESS_AFTER = _figure("COMPRESS_AFTER", 2.0, "s", "a burst of rotations is compressed one by one behind it", _PIN)
-COMPRESS_QUEUE = _figure("COMPRESS_QUEUE", 4096, "files", "500 services x 5 files with room; what falls out stays uncompressed", _PIN)
-COMPRESS_TIMEOUT = _figure("COMPRESS_TIMEOUT", 120.0, "s", "10 MiB at the lowest priority on a busy machine", _PIN)
-TAIL_BYTES = _figure("TAIL_BYTES", 4096, "bytes", "about 40 lines: what a person reads first after a death", _PIN)
-TAIL_AFTER = _figure("TAIL_AFTER", 0.3, "s", "the pump gets the last bytes to disk first", _PIN)
-PROBE_BODY_BYTES = _figure("PROBE_BODY_BYTES", 65_536, "bytes", "a health answer is small; a log line without an end is cut", _PIN)
+# -- the engine
+WARM_AFTER = _figure("WARM_AFTER", 0.5, "s", "after a start the next gate is prepared; not in the start's own burst", _PIN)
+COMPRESS_AFTER = _figure("COMPRESS_AFTER", 5.0, "s", "a storm prunes its files sooner than gzip could read them", _PIN)
+COMPRESS_QUEUE = _figure("COMPRESS_QUEUE", 256, "files", "beyond it the oldest stay uncompressed", _PIN)
+COMPRESS_TIMEOUT = _figure("COMPRESS_TIMEOUT", 120.0, "s", "10 MiB take 0.5 s here; a dying disk must not hold the queue", _PIN)
+DISK_CHECK_EVERY = _figure("DISK_CHECK_EVERY", 10.0, "s", "one statvfs; 600 MB/s fill 6 GB meanwhile, ENOSPC is handled too", _PIN)
+TAIL_BYTES = _figure("TAIL_BYTES", 4096, "bytes", "the last words of a run: a Python traceback and the lines before it", _PIN)
+TAIL_AFTER = _figure("TAIL_AFTER", 0.25, "s", "the pump drains a 64 KiB pipe in 1 ms; a loaded machine gets time", _PIN)
+PROBE_BODY_BYTES = _figure("PROBE_BODY_BYTES", 65536, "bytes", "ORP-3: enough for any status page", _PIN)
+SAY_AGAIN = _figure("SAY_AGAIN", 60.0, "s", "an episode ends after a minute of silence", _PIN)
+LONG_POLL = _figure("LONG_POLL", 60.0, "s", "longest time one answer is held back", _PIN)
+GOODBYE = _figure("GOODBYE", 0.03, "s", "the client that waits for the last job reads its answer", _PIN)
+LEAVE_TRIES = _figure("LEAVE_TRIES", 100, "tries", "3 s for warm gates to leave; then the keeper goes anyway", _PIN)
+DRAIN_WAIT = _figure("DRAIN_WAIT", 0.3, "s", "for the last bytes when somebody outside the tree keeps the FIFO open", _PIN)
+DRAIN_PATIENCE = _figure("DRAIN_PATIENCE", 10.0, "s", "a terminal stopped with Ctrl-S must not hold the exit for ever", _PIN)
+CONTROL_FIRST_REQUEST = _figure("CONTROL_FIRST_REQUEST", 10.0, "s", "a half-open client gives its place back", _PIN)
+CONTROL_IDLE = _figure("CONTROL_IDLE", 600.0, "s", "a forgotten connection too", _PIN)
 
 
 def default_budgets() -> Budgets:
@@ -149,21 +150,3 @@ def default_rules() -> Rules:
 def low_disk_reserve(total_bytes: int) -> int:
     """Bytes that have to stay free on a file system of this size before output is thrown away."""
     return min(int(total_bytes * LOW_DISK_SHARE), LOW_DISK_BYTES)
-
-# -- the engine ---------------------------------------------------------------------------------------------------
-WARM_AFTER = _figure("WARM_AFTER", 0.5, "s", "after a start the next gate is prepared; not in the start's own burst", _PIN)
-COMPRESS_AFTER = _figure("COMPRESS_AFTER", 5.0, "s", "a storm prunes its files sooner than gzip could read them", _PIN)
-COMPRESS_QUEUE = _figure("COMPRESS_QUEUE", 256, "files", "beyond it the oldest stay uncompressed", _PIN)
-COMPRESS_TIMEOUT = _figure("COMPRESS_TIMEOUT", 120.0, "s", "10 MiB take 0.5 s here; a dying disk must not hold the queue", _PIN)
-DISK_CHECK_EVERY = _figure("DISK_CHECK_EVERY", 10.0, "s", "one statvfs; 600 MB/s fill 6 GB meanwhile, ENOSPC is handled too", _PIN)
-TAIL_BYTES = _figure("TAIL_BYTES", 4096, "bytes", "the last words of a run: a Python traceback and the lines before it", _PIN)
-TAIL_AFTER = _figure("TAIL_AFTER", 0.25, "s", "the pump drains a 64 KiB pipe in 1 ms; a loaded machine gets time", _PIN)
-PROBE_BODY_BYTES = _figure("PROBE_BODY_BYTES", 65536, "bytes", "ORP-3: enough for any status page", _PIN)
-SAY_AGAIN = _figure("SAY_AGAIN", 60.0, "s", "an episode ends after a minute of silence", _PIN)
-LONG_POLL = _figure("LONG_POLL", 60.0, "s", "longest time one answer is held back", _PIN)
-GOODBYE = _figure("GOODBYE", 0.03, "s", "the client that waits for the last job reads its answer", _PIN)
-LEAVE_TRIES = _figure("LEAVE_TRIES", 100, "tries", "3 s for warm gates to leave; then the keeper goes anyway", _PIN)
-DRAIN_WAIT = _figure("DRAIN_WAIT", 0.3, "s", "for the last bytes when somebody outside the tree keeps the FIFO open", _PIN)
-DRAIN_PATIENCE = _figure("DRAIN_PATIENCE", 10.0, "s", "a terminal stopped with Ctrl-S must not hold the exit for ever", _PIN)
-CONTROL_FIRST_REQUEST = _figure("CONTROL_FIRST_REQUEST", 10.0, "s", "a half-open client gives its place back", _PIN)
-CONTROL_IDLE = _figure("CONTROL_IDLE", 600.0, "s", "a forgotten connection too", _PIN)

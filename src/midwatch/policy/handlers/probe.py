@@ -35,10 +35,12 @@ def not_ready_in_time(d: Draft, _: Tick) -> None:
 
 def health(d: Draft, e: Probed) -> None:
     """The answer of a run that is up."""
+    if d.rules.health is None:
+        return  # the answer of a probe that a reload has removed
     if e.ok:
         _healthy(d, e)
         return
-    enough = d.rules.health.failures if d.rules.health else 1
+    enough = d.rules.health.failures
     count = d.s.probe_failures + 1
     if d.s.health != "failing":
         d.set(probe_failures=count, probe_detail=e.detail)

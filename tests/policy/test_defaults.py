@@ -1,0 +1,61 @@
+"""Every threshold has a unit, a reason and a test that exists."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from midwatch.policy import defaults as d
+from midwatch.policy.defaults import FIGURES, Figure
+
+
+def _tests() -> set[str]:
+    return {
+        f"{path.name}::{node.name}"
+        for path in Path(__file__).parent.glob("test_*.py")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef)
+    }
+
+
+@pytest.mark.parametrize("figure", FIGURES.values(), ids=FIGURES)
+def test_each_figure_is_explained_and_pinned(figure: Figure) -> None:
+    """The cited test exists, the reason is said, and the constant of that name is the figure's value."""
+    assert figure.test in _tests()
+    assert figure.why
+    assert getattr(d, figure.name) == figure.value
+
+
+def test_no_constant_is_left_out_of_the_table() -> None:
+    names = {name for name in vars(d) if name.isupper() and not name.startswith("_") and name not in ("MIB", "DAY", "T")}
+    assert names == set(FIGURES) | {"FIGURES"}
+
+
+def test_figures_used_outside_the_policy() -> None:
+    """Those that no decision depends on are pinned here, so that a change is seen."""
+    figures = {
+        "READY_EVERY": 0.4, "READY_TIMEOUT": 2.0, "HEALTH_EVERY": 30.0, "HEALTH_TIMEOUT": 10.0,
+        "LOG_FILE_BYTES": 10 << 20, "LOG_FILES": 5, "LOG_COMPRESS": True, "LOG_MAX_FILES": 200,
+        "JOURNAL_WEEKS": 8, "JOURNAL_BYTES": 64 << 20, "JOURNAL_FILE_BYTES": 8 << 20, "SNAPSHOT_EVERY": 2000, "LOW_DISK_SHARE": 0.05, "LOW_DISK_BYTES": 512 << 20, "CONTROL_LINE_BYTES": 8 << 20,
+        "CONTROL_CLIENTS": 64, "JOB_HISTORY": 256, "WARM_GATES": 64, "WARM_AFTER": 0.5, "COMPRESS_AFTER": 5.0, "COMPRESS_QUEUE": 256, "COMPRESS_TIMEOUT": 120.0, "DISK_CHECK_EVERY": 10.0, "TAIL_BYTES": 4096,
+        "TAIL_AFTER": 0.25, "PROBE_BODY_BYTES": 64 << 10, "SAY_AGAIN": 60.0, "LONG_POLL": 60.0, "GOODBYE": 0.03, "LEAVE_TRIES": 100, "DRAIN_WAIT": 0.3, "DRAIN_PATIENCE": 10.0, "CONTROL_FIRST_REQUEST": 10.0,
+        "CONTROL_IDLE": 600.0,
+    }  # fmt: skip
+    pinned = {f.name for f in FIGURES.values() if f.test == d._PIN}
+    assert set(figures) == pinned
+    assert {name: FIGURES[name].value for name in pinned} == figures
+
+
+def test_run_gives_up_and_up_does_not() -> None:
+    """`run` ends after ten crashes; a service of `up` never does unless it is told to."""
+    assert d.RUN_CRASH_HARD == 10
+    assert d.default_rules().budgets.crash_hard is None
+
+
+def test_the_smaller_reserve_holds() -> None:
+    """5 % of a small file system, 512 MiB of a large one."""
+    assert d.low_disk_reserve(1 << 30) == int(0.05 * (1 << 30))
+    assert d.low_disk_reserve(1 << 40) == 512 << 20
+    assert d.default_logs().files == 5

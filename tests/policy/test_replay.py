@@ -1,0 +1,112 @@
+"""Replay: recorded inputs through the rules again, with the same and with other rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from midwatch.model.service import Window
+from midwatch.policy.replay import NOT_RECORDED, replay
+
+
+def recorded(w: Any, start: int = 0) -> list[dict[str, Any]]:
+    """The journal lines of a world, as record/ gives them back: JSON values, the input on the first line it caused."""
+    lines: list[dict[str, Any]] = []
+    for event, at, notes in w.inputs[start:]:
+        for number, note in enumerate(notes):
+            line = {"ts": f"t{at}", "event": note.event, "service": w.state.id, **note.fields}
+            if number == 0:
+                line |= {"input": msgspec.to_builtins(event), "awake": at}
+            lines.append(line)
+    return msgspec.json.decode(msgspec.json.encode(lines))  # type: ignore[no-any-return]
+
+
+def snapshot(*states: Any) -> dict[str, Any]:
+    return {"now": {}, "states": [msgspec.json.decode(msgspec.json.encode(s)) for s in states]}
+
+
+LIVES = [(1, 1.0), (0, 0.1), (1, 1.0), (12, 30.0), (1, 1.0), (0, 400.0)] * 4
+
+
+def test_the_same_rules_give_the_same_decisions(world: Any) -> None:
+    """Every recorded input of a long history is decided as it was."""
+    w = world(drain_code=12)
+    first = snapshot(w.state)
+    w.lives(*LIVES).come_up()
+    w.ask("stop", "s")
+    w.exit(0, strays=1)
+    w.tree_gone()
+    found = replay(first, recorded(w))
+    assert len(found) == len(w.inputs)
+    assert [c for c in found if not c.same] == []
+    assert found[-1].cause == "tree_gone"
+
+
+def test_a_snapshot_in_the_middle_is_enough(world: Any) -> None:
+    """From the newest snapshot on, without what came before."""
+    w = world().lives(*[(1, 1.0)] * 4)
+    middle, start = snapshot(w.state), len(w.inputs)
+    w.lives(*[(0, 1.0)] * 4)
+    found = replay(middle, recorded(w, start))
+    assert found
+    assert all(c.same for c in found)
+
+
+def test_without_a_snapshot_it_says_not_recorded(world: Any) -> None:
+    """What cannot be known is not guessed."""
+    w = world().lives((1, 1.0))
+    found = replay(None, recorded(w))
+    assert {c.remark for c in found} == {NOT_RECORDED}
+    assert not any(c.same for c in found)
+
+
+def test_a_gap_ends_what_is_known_and_a_snapshot_begins_it_again(world: Any) -> None:
+    """After journal.gap nothing is known until the next journal.opened."""
+    w = world()
+    first = snapshot(w.state)
+    w.lives((1, 1.0))
+    half, cut = snapshot(w.state), len(w.inputs)
+    w.lives((0, 1.0), (0, 1.0))
+    lines = recorded(w)
+    before = recorded(w)[: sum(len(notes) for _, _, notes in w.inputs[:cut])]
+    after = lines[len(before) :]
+    gap = {"ts": "", "event": "journal.gap", "lines": 3}
+    opened = {"ts": "", "event": "journal.opened", "snapshot": half}
+    lost = replay(first, [*before, gap, *after])
+    assert [c.remark for c in lost[-2:]] == [NOT_RECORDED] * 2
+    assert all(c.same for c in replay(first, [*before, gap, opened, *after]))
+
+
+def test_other_rules_show_other_decisions(world: Any) -> None:
+    """Back-test: with a ceiling of 2 the third crash would never have been; the exits are taken from the record."""
+    w = world()
+    first = snapshot(w.state)
+    w.lives(*[(1, 1.0)] * 4)
+    rules = replace(w.rules, budgets=replace(w.rules.budgets, crash_hard=2))
+    found = replay(first, recorded(w), {"p/web": rules})
+    exits = [c for c in found if c.cause == "exited"]
+    assert [c.same for c in exits] == [True, False, False, False]
+    assert exits[1].replayed[-1][0] == "supervision.gave_up"
+    assert exits[3].replayed[0][1]["crash_count"] == 4
+
+
+def test_other_rules_survive_snapshots_reloads_and_failed_spawns(world: Any) -> None:
+    """Recorded reloads do not undo the rules that are being tried; each exit is judged in its place."""
+    from midwatch.model.event import NewRules, SpawnFailed
+
+    w = world()
+    first = snapshot(w.state)
+    w.lives((0, 1.0))
+    w.feed(SpawnFailed("p.web.2", "EAGAIN", "fork", "no", lasting=False))
+    w.feed(NewRules(w.rules, respawn=False))
+    w.lives(*[(0, 1.0)] * 3)
+    rules = replace(w.rules, budgets=replace(w.rules.budgets, clean=Window(1, 60.0), crash_hard=1))
+    lines = recorded(w)
+    lines.insert(6, {"ts": "", "event": "journal.opened", "snapshot": first})
+    lines.insert(3, {"ts": "", "event": "output.dropped", "service": "p/web", "bytes": 1})
+    lines.insert(0, {"ts": "", "event": "run.spawned", "service": "p/web", "pid": 1})
+    found = replay(first, lines, {"p/web": rules})
+    delays = [dict(c.replayed).get("backoff", {}).get("ms") for c in found if c.cause == "exited"]
+    assert delays == [0, 1000, 2000, 4000]

@@ -1,0 +1,144 @@
+"""What must hold after any sequence of events: no exception, one run at a time, jobs settled once, the ladder ends.
+
+The checks of every single step are in conftest.py (`World`); here hypothesis looks for sequences that break them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from midwatch.model import event as ev
+from midwatch.model.action import Kill, Note, Precheck, Spawn
+from midwatch.model.exit import ExitFacts
+from midwatch.model.service import Probe, Window
+from midwatch.policy.state import KEYS, PHASES
+from midwatch.policy.step import key_of, step
+
+TIGHT = {
+    "budgets": {"crash": 2, "crash_slow": Window(3, 500.0), "clean": Window(2, 60.0), "killed": Window(2, 60.0),
+                "unhealthy": Window(1, 100.0), "memory": Window(1, 100.0), "drain": Window(1, 300.0)},
+    "drain_code": 12,
+}  # fmt: skip
+STATUSES = [0, 1 << 8, 12 << 8, 78 << 8, 137 << 8, 9, 11, 15, None]
+RUN = "?"  # replaced by the current run id
+
+events = st.one_of(
+    st.builds(
+        ev.Ask, st.sampled_from(["start", "stop", "restart", "reset"]), st.just(""), st.just("ann"),
+        st.booleans(), st.booleans(),
+    ),
+    st.builds(ev.Permit),
+    st.builds(ev.Spawned, st.just(RUN), st.just(0)),
+    st.builds(ev.SpawnFailed, st.just(RUN), st.just("E"), st.just("fork"), st.just("no"), st.booleans(), st.just("f")),
+    st.builds(ev.Probed, st.just(RUN), st.sampled_from(["ready", "health"]), st.booleans(), st.sampled_from(["", "x"])),
+    st.builds(
+        ev.Exited, st.just(RUN),
+        st.builds(ExitFacts, st.sampled_from(STATUSES), st.floats(0, 1000), st.integers(0, 1),
+                  strays=st.sampled_from([0, 0, -1, 2])),
+        st.sampled_from(["f", "g"]),
+    ),
+    st.builds(ev.TreeGone, st.just(RUN), st.sampled_from(["cgroup", "not provable"]), left=st.sampled_from([0, 0, 1])),
+    st.builds(ev.Prechecked, st.sampled_from(["f", "g"]), st.sampled_from([None, "missing"])),
+    st.builds(ev.Resumed, st.booleans()),
+    st.builds(ev.Tick),
+    st.sampled_from(["reload", "respawn"]),
+)  # fmt: skip
+PROBES = st.sampled_from([None, Probe(tcp="x:1", failures=2)])
+
+
+def _feed(w: Any, event: Any, jobs: int, probe: Probe | None) -> None:
+    if isinstance(event, str):
+        event = ev.NewRules(replace(w.state.rules, health=probe), event == "respawn", f"job{jobs}")
+    elif isinstance(event, ev.Ask):
+        event = replace(event, job=f"job{jobs}")
+    elif getattr(event, "run", None) == RUN:
+        event = replace(event, run=w.state.run or "none")
+    if isinstance(event, ev.Spawned):
+        event = replace(event, pid=w.state.run_no + 100)
+    w.feed(event)
+
+
+def _settle_down(w: Any) -> None:
+    """What an honest world answers until the stop is done: the ladder has to end."""
+    for _ in range(12):
+        if w.state.phase == "stopped":
+            return
+        if w.state.phase == "stopping" and w.state.pid is None:
+            w.spawned()
+        elif w.state.phase == "stopping":
+            w.tick()
+        elif w.state.pid is not None:
+            w.exit(signal=9, after=0.0)
+        else:
+            w.tree_gone()
+    raise AssertionError(f"the stop did not end: {w.state}")
+
+
+@settings(max_examples=400)
+@given(st.lists(st.tuples(events, st.floats(0, 200)), max_size=40), PROBES, PROBES, st.sampled_from([None, 4]))
+def test_any_sequence_keeps_every_promise(history: Any, ready: Any, health: Any, hard: int | None) -> None:
+    """Never an exception, never two runs, each job settled once, windows bounded, and a stop always ends."""
+    from tests.policy.conftest import World
+
+    w = World(**{**TIGHT, "budgets": {**TIGHT["budgets"], "crash_hard": hard}}, ready=ready, health=health)  # type: ignore[dict-item, arg-type]
+    for number, (event, wait) in enumerate(history):
+        w.t += wait
+        _feed(w, event, number, health)
+        for name, times in w.state.windows.items():
+            window = getattr(w.state.rules.budgets, name)
+            assert len(times) <= window.limit + 1
+            assert list(times) == sorted(times)
+        assert (w.state.phase in ("backoff", "degraded", "held")) <= (w.state.wake_at is not None)
+    w.ask("stop", "last")
+    _settle_down(w)
+    assert w.state.pid is None
+    assert all(len(told) == 1 for told in w.jobs.values()), w.jobs
+
+
+@settings(max_examples=100)
+@given(st.lists(st.tuples(events, st.floats(0, 200)), max_size=30))
+def test_the_same_events_give_the_same_states(history: Any) -> None:
+    """`step` is deterministic: the inputs that wrote a line are enough to get the same state again."""
+    from tests.policy.conftest import World
+
+    w = World(**TIGHT)  # type: ignore[arg-type]
+    again = w.state
+    for number, (event, wait) in enumerate(history):
+        w.t += wait
+        _feed(w, event, number, None)
+    for event, at, notes in w.inputs:
+        stepped = step(again, event, replace(w.now, awake=at))
+        again = stepped.state
+        assert [a for a in stepped.actions if isinstance(a, Note)] == notes
+    assert replace(again, wake_at=None) == replace(w.state, wake_at=None)
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_every_phase_survives_every_event(world: Any, phase: str) -> None:
+    """Each cell of the table can be called: nothing raises, even where an engine would never send it."""
+    facts = ExitFacts(1 << 8, 1.0)
+    one_of_each = [
+        *(ev.Ask(verb, f"j-{verb}", "ann") for verb in ("start", "stop", "restart", "reset")),  # type: ignore[arg-type]
+        ev.Permit(), ev.Spawned("p.web.7", 3), ev.SpawnFailed("p.web.7", "E", "fork", "no", False),
+        ev.Probed("p.web.7", "ready", False, "x"), ev.Probed("p.web.7", "health", True), ev.Exited("p.web.7", facts),
+        ev.TreeGone("p.web.7", "tree"), ev.Prechecked("f"), ev.NewRules(world().rules, True), ev.Resumed(True), ev.Tick(),
+    ]  # fmt: skip
+    assert {key_of(e) for e in one_of_each} == set(KEYS)
+    for pid in (None, 7):
+        for event in one_of_each:
+            w = world(health=Probe(tcp="x:1"), ready=Probe(tcp="x:1"))
+            state = replace(w.state, phase=phase, run="p.web.7", pid=pid, want="up", wake_at=w.t)
+            step(state, event, w.now)
+
+
+def test_a_step_returns_its_actions_in_order(world: Any) -> None:
+    """An exit inside the budget: recorded, explained, then the next intent and its spawn."""
+    w = world().come_up()
+    kinds = [a.event if isinstance(a, Note) else type(a) for a in w.exit(0)]
+    assert kinds == ["run.exited", "backoff", "run.spawning", Spawn]
+    assert not {Kill, Precheck} & {type(a) for a in w.actions}
