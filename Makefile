@@ -53,5 +53,5 @@ ci:              ## what the project's CI runs
 	bash .ci/run
 
 clean:           ## remove what the targets above have made
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage build dist
+	rm -rf .venv .venv.lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage build dist
 	find src tests bench examples scripts -name __pycache__ -type d -prune -exec rm -rf {} +
