@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from midwatch.machine.linux import procfs
+from midwatch.machine.procs import Stat
 
 TAIL = b"S 1 42 43 0 -1 4194560 1 0 0 0 7 8 0 0 20 -5 3 0 12345 1000 200 " + b"0 " * 26 + b"17 0 9\n"
 
@@ -17,7 +18,7 @@ TAIL = b"S 1 42 43 0 -1 4194560 1 0 0 0 7 8 0 0 20 -5 3 0 12345 1000 200 " + b"0
 def test_no_name_can_forge_the_identity(name: bytes) -> None:
     """Whatever a process calls itself, ppid, group, session and start time come from after the last ')'."""
     stat = procfs.stat(b"77 (" + name + b") " + TAIL)
-    assert stat == procfs.Stat(77, "S", 1, 42, 43, 3, 12345)
+    assert stat == Stat(77, "S", 1, 42, 43, 3, 12345)
 
 
 @given(st.binary(max_size=400))
@@ -48,7 +49,7 @@ def test_hostile_names_are_shown_whole() -> None:
 )
 def test_a_zombie_leader_with_living_threads_is_not_dead(state: str, threads: int, dead: bool) -> None:
     """guards 6.2: dead means that no thread is left."""
-    assert procfs.Stat(1, state, 1, 1, 1, threads, 1).dead is dead
+    assert Stat(1, state, 1, 1, 1, threads, 1).dead is dead
 
 
 def test_the_exit_status_of_a_zombie_is_field_52() -> None:

@@ -10,10 +10,12 @@ import os
 import signal
 import time
 
-from midwatch.machine.linux import cgroup, end, host, limits, meters, pidfd, procfs
-from midwatch.machine.linux import launch as launches
-from midwatch.machine.linux.tree import Scanner
+from midwatch.machine import end
+from midwatch.machine import launch as launches
+from midwatch.machine.linux import binary, cgroup, host, limits, meters, pidfd, procfs
+from midwatch.machine.linux.source import LinuxHand, ProcSource
 from midwatch.machine.ports import Containment, Ended, Host, LaunchProblem, Reading, Target, Tree
+from midwatch.machine.tree import Scanner
 from midwatch.model.identity import Now, ProcId
 from midwatch.model.service import Launch
 
@@ -30,7 +32,8 @@ class LinuxMachine:
         """Looks at mounts and capabilities; changes nothing."""
         self._boot = host.boot_id()
         self._cgroups = cgroup.Cgroups(instance)
-        self._scanner = Scanner(keeper_pid, self._boot)
+        self._scanner = Scanner(ProcSource(), keeper_pid, self._boot)
+        self._hand = LinuxHand()
         self._keeper = keeper_pid
         self._log = meters.KernelLog()
         self._version = procfs.kernel_version(os.uname().release)
@@ -72,11 +75,11 @@ class LinuxMachine:
 
     def lookup(self, launch: Launch) -> Target | LaunchProblem:
         """See ports."""
-        return launches.lookup(launch)
+        return launches.lookup(launch, binary.check)
 
     def fingerprint(self, launch: Launch) -> str:
         """See ports."""
-        return launches.fingerprint(launch)
+        return launches.fingerprint(launch, binary.check)
 
     def contain(self, run: str, launch: Launch) -> Containment:
         """See ports. The memory group is made only for a run with a limit: each one costs the kernel a while
@@ -152,7 +155,7 @@ class LinuxMachine:
         """See ports."""
         if tree.main.boot != self._boot:
             return Ended("tree", 0)  # nobody outlives a reboot
-        return end.Ending(self._scanner, tree).run(polite, verify)
+        return end.Ending(self._scanner, self._hand, tree).run(polite, verify)
 
     def release(self, containment: Containment) -> None:
         """See ports."""

@@ -1,110 +1,43 @@
-"""Would the kernel take this file as a program? ELF and its loader, `#!` and its interpreter, binfmt_misc.
+"""Linux programs: ELF and its loader, and what binfmt_misc has taught the kernel.
 
-Looks at the first bytes only. A file we may not read is left to the kernel. Must not search PATH itself.
+Must not know scripts (shebang.py).
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
+from midwatch.machine import shebang
 from midwatch.machine.ports import LaunchProblem
 from midwatch.model.service import Launch
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-_HEAD = 256  # the kernel's BINPRM_BUF_SIZE
-_DEPTH = 4  # interpreters of interpreters the kernel follows
 _MISC = "/proc/sys/fs/binfmt_misc"
 
 
 def check(exe: str, launch: Launch, find: Callable[[str], str | LaunchProblem]) -> LaunchProblem | None:
-    """The reason why exec would refuse `exe`, or None. `find` searches the child's PATH (for `#!/usr/bin/env
-    X`).
-    """
-    path = exe
-    for _ in range(_DEPTH + 1):
-        head = _head(path)
-        if head is None:
-            return None
-        if head.startswith(b"\x7fELF"):
-            return _elf(path, head)
-        if not head.startswith(b"#!"):
-            if _registered(path, head):
-                return None
-            what = "is empty" if not head else "is neither a program nor a script with a #! line"
-            return _problem(path, f"{what}; start it through its interpreter or add one, e.g. #!/bin/sh")
-        following = _interpreter(path, head, launch, find)
-        if isinstance(following, LaunchProblem):
-            return following
-        path = following
-    return LaunchProblem(
-        "ELOOP", f"command {exe!r}: its interpreters are scripts of scripts; name a real program", True
-    )
+    """See launch.Check."""
+    return shebang.check(exe, launch, find, _program)
 
 
-def _problem(path: str, words: str) -> LaunchProblem:
-    return LaunchProblem("ENOEXEC", f"command {path!r} {words}", True)
-
-
-def _head(path: str) -> bytes | None:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        return os.read(fd, _HEAD)
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
-
-
-def _interpreter(
-    path: str, head: bytes, launch: Launch, find: Callable[[str], str | LaunchProblem]
-) -> str | LaunchProblem:
-    """The program that a #! line names."""
-    line = head[2:].split(b"\n", 1)[0]
-    words = [
-        word for word in line.replace(b"\t", b" ").split(b" ") if word
-    ]  # a \r stays: the kernel keeps it too
-    if not words:
-        return _problem(path, "has an empty #! line; name an interpreter there, e.g. #!/bin/sh")
-    name = os.fsdecode(words[0])
-    full = os.path.join(launch.cwd, name)
-    hint = "; the file has Windows line endings" if line.endswith(b"\r") else ""
-    if not os.path.isfile(full):
-        missing = f"names the interpreter {name.rstrip(chr(13))!r} in its #! line, which does not exist{hint}"
-        return _problem(path, f"{missing}; install it or correct the line")
-    if not os.access(full, os.X_OK):
-        return _problem(path, f"names the interpreter {name!r} in its #! line, which is not executable")
-    if os.path.basename(name) == "env":
-        rest = [word for word in words[1:] if not word.startswith(b"-") and b"=" not in word]
-        if rest:
-            wanted = find(os.fsdecode(rest[0].rstrip(b"\r")))
-            if hint or isinstance(wanted, LaunchProblem):
-                name = os.fsdecode(rest[0].rstrip(b"\r"))
-                return _problem(
-                    path,
-                    f"wants {name!r} by its #! line, which is not in PATH{hint}; install it or extend PATH",
-                )
-            return wanted
-    return full
+def _program(path: str, head: bytes) -> LaunchProblem | None:
+    if head.startswith(b"\x7fELF"):
+        return _elf(path, head)
+    return None if _registered(path, head) else shebang.no_program(path, head)
 
 
 def _elf(path: str, head: bytes) -> LaunchProblem | None:
     """Same machine as ours? Then its loader has to exist (musl on glibc fails with a mute ENOENT)."""
     if len(head) < 64:
-        return _problem(path, "is a damaged program (its header is cut off); install it again")
-    ours = _head("/proc/self/exe") or b""
+        return shebang.refused(path, "is a damaged program (its header is cut off); install it again")
+    ours = shebang.read_head("/proc/self/exe") or b""
     if ours[4:6] != head[4:6] or ours[18:20] != head[18:20]:
         if ours[4:6] == head[4:6] and not _registered(path, head):
-            return _problem(path, "is built for another processor; install the build for this machine")
+            return shebang.refused(path, "is built for another processor; install the build for this machine")
         return None
     loader = _loader(path, head)
     if loader and not os.path.exists(loader):
-        return _problem(
+        return shebang.refused(
             path, f"needs the loader {loader!r}, which does not exist here; install the build for this system"
         )
     return None

@@ -11,6 +11,7 @@ import os
 import signal
 
 from midwatch.machine.linux import files, procfs
+from midwatch.machine.procs import Stat
 from midwatch.model.identity import ProcId
 
 SIGNAL_GROUP = 4  # PIDFD_SIGNAL_PROCESS_GROUP, Linux >= 6.9
@@ -19,7 +20,7 @@ _CAP_SYS_PTRACE = 19
 _INFO_EXIT = 1 << 3  # Linux >= 6.15
 
 
-def look(pid: int) -> procfs.Stat | None:
+def look(pid: int) -> Stat | None:
     """The stat of a pid, None when there is no such process."""
     data = files.read_record(f"/proc/{pid}/stat")
     return procfs.stat(data) if data else None

@@ -9,24 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-
-class Stat(msgspec.Struct, frozen=True, gc=False):
-    """The fields of /proc/PID/stat that say who a process is and whom it belongs to."""
-
-    pid: int
-    state: str
-    ppid: int
-    pgrp: int
-    session: int
-    threads: int
-    start: int  # field 22, clock ticks since boot: with the pid it is the identity
-
-    @property
-    def dead(self) -> bool:
-        """A zombie. A leader that left while its threads work is state Z too, with threads > 1: that one
-        lives.
-        """
-        return self.state in "ZXx" and self.threads <= 1
+from midwatch.machine.procs import Stat
 
 
 def stat(data: bytes) -> Stat | None:

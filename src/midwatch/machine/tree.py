@@ -1,11 +1,10 @@
-"""Who belongs to a run: cgroup, session, group, descent, and the marker in the environment, from one look at
-/proc.
+"""Who belongs to a run: cgroup, session, group, descent and the marker, from one look at all processes.
 
 One snapshot holds the stat of every process with indexes by parent, session and group, so the members of a
 tree cost what the tree costs. Orphans fall to the keeper (a subreaper), therefore everything a run started
 stays below its main process or below the keeper; markers are read only there, once per process, and
 remembered, so that a later `env -i` does not hide it. A number (session, group) counts only while it is
-provably ours: see `_by_number`. Must not signal anybody. Tests: tests/machine/contract.py, test_tree.py.
+provably ours: see `_by_number`. Must not signal anybody. Tests: tests/machine/test_contract.py.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ from __future__ import annotations
 import os
 import time
 
-from midwatch.machine.linux import cgroup, files, procfs
 from midwatch.machine.ports import Tree
+from midwatch.machine.procs import Source, Stat
 from midwatch.model.identity import ProcId
 
 _MOST_MARKERS = 20000  # remembered identities; forgotten together with their process
@@ -23,21 +22,17 @@ _MOST_MARKERS = 20000  # remembered identities; forgotten together with their pr
 class Snapshot:
     """Every process at (nearly) one moment."""
 
-    def __init__(self, proc: str) -> None:
+    def __init__(self, source: Source) -> None:
         """Read them all: about 8 us each."""
         self.at = time.monotonic()
-        self.procs: dict[int, procfs.Stat] = {}
+        self.procs: dict[int, Stat] = {}
         self.children: dict[int, list[int]] = {}
         self.sessions: dict[int, list[int]] = {}
         self.groups: dict[int, list[int]] = {}
-        for name in os.listdir(proc):
-            if name[0] in "123456789":
-                data = files.read_record(f"{proc}/{name}/stat")
-                stat = procfs.stat(data) if data else None
-                if stat is not None:
-                    self._add(stat)
+        for stat in source.stats():
+            self._add(stat)
 
-    def _add(self, stat: procfs.Stat) -> None:
+    def _add(self, stat: Stat) -> None:
         self.procs[stat.pid] = stat
         self.children.setdefault(stat.ppid, []).append(stat.pid)
         self.sessions.setdefault(stat.session, []).append(stat.pid)
@@ -77,9 +72,9 @@ class Found:
 class Scanner:
     """Finds members. Remembers markers and main processes by identity."""
 
-    def __init__(self, keeper: int, boot: str, proc: str = "/proc") -> None:
+    def __init__(self, source: Source, keeper: int, boot: str) -> None:
         """`keeper`: our own, never a member, as is this process itself."""
-        self._proc = proc
+        self.source = source
         self._boot = boot
         self._ours = {keeper, os.getpid()}
         self._inherited = os.environ.get("MIDWATCH_RUN")  # ours when we run inside a run of an outer instance
@@ -92,7 +87,7 @@ class Scanner:
         last = self._last
         if max_age > 0 and last is not None and time.monotonic() - last.at <= max_age:
             return last
-        self._last = fresh = Snapshot(self._proc)
+        self._last = fresh = Snapshot(self.source)
         self._forget(fresh)
         return fresh
 
@@ -106,12 +101,12 @@ class Scanner:
         """This is somebody's main process, whatever it does to its environment later."""
         self._mains[tree.main.pid, tree.main.start] = tree.run
 
-    def learn(self, stat: procfs.Stat) -> str | None:
+    def learn(self, stat: Stat) -> str | None:
         """The marker of a process, read once; None when it has none or nobody may read it."""
         key = (stat.pid, stat.start)
         known = self._markers.get(key)
         if known is None:
-            known = procfs.marker(files.read_or_none(f"{self._proc}/{stat.pid}/environ") or b"")
+            known = self.source.marker(stat.pid)
             if known == self._inherited:
                 return None  # between fork and exec a child still shows the keeper's environment: ask again
             if known is not None:
@@ -123,7 +118,7 @@ class Scanner:
         self.remember(tree)
         # the group is read first: who leaves it for a session of its own in between is then in the snapshot
         group = tree.containment.kill or tree.containment.memory
-        inside = cgroup.pids(group) if group else None
+        inside = self.source.group(group) if group else None
         found = Found(self.snapshot(max_age))
         picture = found.snapshot
         roots = {pid for pid in inside or () if pid in picture.procs}
@@ -163,7 +158,7 @@ class Scanner:
         ours = set(picture.below(tree.keeper, self._ours))
         return {pid for pid in later if pid in ours or self._carries(tree, picture.procs[pid])}
 
-    def _carries(self, tree: Tree, stat: procfs.Stat) -> bool:
+    def _carries(self, tree: Tree, stat: Stat) -> bool:
         marker = self.learn(stat)
         return marker is not None and (marker == tree.marker or marker.startswith(tree.marker + "/"))
 
@@ -184,34 +179,21 @@ class Scanner:
             elif stat.ppid == tree.keeper and (stat.pid, stat.start) not in self._mains:
                 self._orphan(tree, stat, found, roots)
             elif (
-                not found.lineage and (stat.pid, stat.start) not in self._markers and not self._may_read(pid)
+                not found.lineage
+                and (stat.pid, stat.start) not in self._markers
+                and not self.source.may_read(pid)
             ):
                 found.readable = False
 
-    def _orphan(self, tree: Tree, stat: procfs.Stat, found: Found, roots: set[int]) -> None:
+    def _orphan(self, tree: Tree, stat: Stat, found: Found, roots: set[int]) -> None:
         """A child of the keeper without a marker of this run: another's, or one that cleared its
         environment.
         """
-        if self._writes_to(tree.run, stat.pid):
+        if self.source.writes_to(tree.run, stat.pid):
             roots.add(stat.pid)
             self._markers[stat.pid, stat.start] = tree.marker
         elif (stat.pid, stat.start) not in self._markers:
             found.strangers.append(stat.pid)
-
-    def _writes_to(self, run: str, pid: int) -> bool:
-        """Is its stdout or stderr the run's own FIFO (`.../fifo/<run>.<stream>`)? Only ours have it."""
-        for fd in (1, 2):
-            try:
-                path = os.readlink(f"{self._proc}/{pid}/fd/{fd}")
-            except OSError:
-                continue
-            folder, _, name = path.rpartition("/")
-            if name.startswith(run + ".") and folder.endswith("/fifo"):
-                return True
-        return False
-
-    def _may_read(self, pid: int) -> bool:
-        return os.access(f"{self._proc}/{pid}/environ", os.R_OK)
 
     def identities(self, found: Found) -> list[ProcId]:
         """The members as identities."""

@@ -3,31 +3,30 @@
 With a cgroup: cgroup.kill (proof against forks), before 5.14 freeze and KILL. Without: STOP everybody until
 a look at /proc finds nobody new, so that forks end and descent stays readable, then KILL through pidfds;
 done after two empty looks. Always bounded by the caller's seconds; what could not be ended is named, never
-hidden. Must not decide when to end something. Tests: tests/machine/contract.py, test_end.py.
+hidden. Must not decide when to end something. Tests: tests/machine/test_contract.py.
 """
 
 from __future__ import annotations
 
 import os
-import select
 import signal
 import time
 
-from midwatch.machine.linux import cgroup, pidfd
-from midwatch.machine.linux.tree import Found, Scanner
 from midwatch.machine.ports import Ended, Rung, Tree
+from midwatch.machine.procs import Hand
+from midwatch.machine.tree import Found, Scanner
 from midwatch.model.identity import ProcId
 
 _STOP_ROUNDS = 10  # systemd-oomd and oomd give up after as many (spec guards 6.2)
-_MOST_PIDFDS = 256  # waited for at once; the rest is seen by the next look
 
 
 class Ending:
     """One call of `end`."""
 
-    def __init__(self, scanner: Scanner, tree: Tree) -> None:
+    def __init__(self, scanner: Scanner, hand: Hand, tree: Tree) -> None:
         """Nothing is signalled yet."""
         self._scanner = scanner
+        self._hand = hand
         self._tree = tree
         self._group = tree.containment.kill
         self._found: Found | None = None
@@ -53,7 +52,7 @@ class Ending:
     def _ask(self, until: float) -> None:
         """TERM to each member once (later ones too), until nobody is left or the time is up."""
         if self._group:
-            cgroup.thaw(self._group)
+            self._hand.thaw_group(self._group)
         told: set[ProcId] = set()
         pause = 0.02
         while members := self._look():
@@ -65,7 +64,7 @@ class Ending:
             now = time.monotonic()
             if now >= until:
                 return
-            wait(members, min(until - now, pause))
+            self._hand.wait(members, min(until - now, pause))
             pause = min(pause * 2, 0.5)
 
     def _kill(self, until: float) -> list[ProcId]:
@@ -74,9 +73,9 @@ class Ending:
         rounds = empty = 0
         try:
             while True:
-                by_group = self._group is not None and cgroup.kill(self._group)
+                by_group = self._group is not None and self._hand.kill_group(self._group)
                 if self._group and not by_group:
-                    frozen = cgroup.freeze(self._group, True) or frozen
+                    frozen = self._hand.freeze_group(self._group, True) or frozen
                 members = self._look()
                 empty = 0 if members else empty + 1
                 now = time.monotonic()
@@ -89,15 +88,15 @@ class Ending:
                     self._blow(fresh, signal.SIGSTOP)
                     continue
                 self._blow(members, signal.SIGKILL)
-                wait(members, min(until - now, 0.2))
+                self._hand.wait(members, min(until - now, 0.2))
         finally:
             if frozen and self._group:
-                cgroup.freeze(self._group, False)
+                self._hand.freeze_group(self._group, False)
 
     def _blow(self, procs: list[ProcId], signum: int) -> None:
         """Whole groups first: a signal to a group cannot be outrun by a fork. Then each one by itself."""
         for proc in self._heads(procs):
-            now = pidfd.look(proc.pid)
+            now = self._scanner.source.stat(proc.pid)
             if now is not None and now.start == proc.start and now.pgrp == self._pgrp(proc):
                 try:
                     os.killpg(now.pgrp, signum)  # while a member lives in it, the number is this group's
@@ -124,14 +123,14 @@ class Ending:
 
     def _send(self, proc: ProcId, signum: int) -> None:
         try:
-            pidfd.send(proc, signum)
+            self._hand.send(proc, signum)
         except PermissionError:
             self._denied.add(proc)
 
     def _rung(self) -> Rung:
         """What the last look proves."""
         group = self._group or self._tree.containment.memory
-        if group and (cgroup.populated(group) is False or cgroup.pids(group) == set()):
+        if group and self._hand.group_empty(group):
             return "cgroup"
         found = self._found
         if found is None or (found.lineage and found.strangers):
@@ -139,24 +138,3 @@ class Ending:
         if found.lineage:
             return "tree"
         return "marker" if found.readable else "not provable"
-
-
-def wait(procs: list[ProcId], seconds: float) -> None:
-    """Sleep until all of these are gone (zombies count as gone), at most `seconds`."""
-    until = time.monotonic() + seconds
-    poll = select.poll()
-    fds: set[int] = set()
-    try:
-        for proc in procs[:_MOST_PIDFDS]:
-            fd = pidfd.open_checked(proc)
-            if fd is not None:
-                fds.add(fd)
-                poll.register(fd, select.POLLIN)
-        waiting = set(fds)
-        while waiting and (rest := until - time.monotonic()) > 0:
-            for fd, _ in poll.poll(rest * 1000):
-                poll.unregister(fd)
-                waiting.discard(fd)
-    finally:
-        for fd in fds:
-            os.close(fd)

@@ -9,14 +9,19 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 
 import msgspec
 
-from midwatch.machine.linux import binary
 from midwatch.machine.ports import LaunchProblem, Target
 from midwatch.model.service import Launch
 
+_NOEXEC = getattr(os, "ST_NOEXEC", 0)  # Linux only
 _MOST_ARGUMENTS = 64  # looked at for files that a fingerprint should cover
+
+
+Check = Callable[[str, Launch, Callable[[str], str | LaunchProblem]], LaunchProblem | None]
+"""Would the kernel take this file as a program? The last argument searches the child's PATH."""
 
 
 class User(msgspec.Struct, frozen=True):
@@ -29,7 +34,7 @@ class User(msgspec.Struct, frozen=True):
     switch: bool
 
 
-def lookup(launch: Launch) -> Target | LaunchProblem:
+def lookup(launch: Launch, check: Check) -> Target | LaunchProblem:
     """The whole check, in the order in which the child would fail."""
     user = find_user(launch.user)
     if isinstance(user, LaunchProblem):
@@ -40,7 +45,7 @@ def lookup(launch: Launch) -> Target | LaunchProblem:
     exe = _find(launch, user)
     if isinstance(exe, LaunchProblem):
         return exe
-    problem = binary.check(exe, launch, lambda name: _find_name(name, launch, user))
+    problem = check(exe, launch, lambda name: _find_name(name, launch, user))
     if problem:
         return problem
     if not user.switch:
@@ -120,7 +125,9 @@ def _unreachable(what: str, error: OSError, remedy: str) -> LaunchProblem:
 def _blocked(path: str, user: User) -> str | None:
     """The first part of `path`, itself included, that `user` may not search or execute; None: free."""
     if not user.switch:
-        return None if os.access(path, os.X_OK, effective_ids=True) else path
+        return (
+            None if os.access(path, os.X_OK, effective_ids=os.access in os.supports_effective_ids) else path
+        )
     full = os.path.realpath(path)
     parts = full.split("/")
     for end in range(1, len(parts) + 1):
@@ -184,7 +191,7 @@ def _usable(path: str, user: User) -> LaunchProblem | None:
         return _problem("EACCES", f"command {path!r} is not a regular file; correct `command`")
     blocked = _blocked(path, user)
     if blocked is None:
-        if os.statvfs(path).f_flag & os.ST_NOEXEC:
+        if os.statvfs(path).f_flag & _NOEXEC:
             return _problem(
                 "EACCES", f"command {path!r} lies on a file system mounted noexec; move it or remount"
             )
@@ -194,14 +201,14 @@ def _usable(path: str, user: User) -> LaunchProblem | None:
     return _problem("EACCES", f"command {path!r} cannot be reached by uid {user.uid}: no x on {blocked!r}")
 
 
-def fingerprint(launch: Launch) -> str:
+def fingerprint(launch: Launch, check: Check) -> str:
     """A digest of user, command, interpreter, cwd, env files and of files named as arguments.
 
     The latter because `python server.py` that ends with 78 is worth a retry when server.py was edited.
     """
     from _blake2 import blake2b  # not hashlib: that loads libcrypto, 3 MB
 
-    found = lookup(launch)
+    found = lookup(launch, check)
     facts: list[str] = []
     if isinstance(found, Target):
         facts += [
