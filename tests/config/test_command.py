@@ -92,6 +92,9 @@ def test_a_nice_that_is_no_nice_is_refused(nice: str) -> None:
         ({"env": ["PORT"]}, "--env", "expected NAME=VALUE"),
         ({"env": ["=1"]}, "--env", "expected NAME=VALUE"),
         ({"name": "a.b"}, "--name", "is not a name"),
+        ({"env": ["A=\udce9"]}, "--env A", "a string"),
+        ({"cwd": "\udce9"}, "--cwd", "not UTF-8"),
+        ({"ready_tcp": "\udce9:1"}, "--ready-tcp", "not UTF-8"),
         ({"name": ""}, "--name", "is not a name"),
     ],
 )
@@ -104,6 +107,12 @@ def test_nothing_to_run() -> None:
     with pytest.raises(ConfigError) as caught:
         for_command([], environ={})
     assert (caught.value.problems[0].key, caught.value.problems[0].message) == ("COMMAND", "is empty")
+
+
+def test_words_that_cannot_be_passed_on() -> None:
+    """Bytes that are not UTF-8 have no place in a record; a NUL in no argument."""
+    assert "not UTF-8" in refused("cat", "caf\udce9").message
+    assert "NUL" in refused("cat", "\0").message
 
 
 def test_an_unknown_option_is_a_mistake_in_the_program() -> None:

@@ -75,6 +75,15 @@ def test_what_mirrors_the_shell_is_noted(read: Read) -> None:
     assert read(text, environ=CALLER).specs[0].launch.ambient == ("HOME", "LC_ALL", "PATH", "USER")
 
 
+def test_what_is_not_utf_8_is_left_out(read: Read) -> None:
+    """It could not be written down; a warning says so where it would have been passed on."""
+    caller = {"PATH": "/bin", "LANG": "\udce9", "X": "\udce9", "OTHER": "\udce9"}
+    loaded = read("[service.web]\ncommand = 'true'\nenv_pass = ['X']", environ=caller)
+    assert loaded.specs[0].launch.env == {"PATH": "/bin"}
+    shown = [found.message for found in loaded.warnings if "UTF-8" in found.message]
+    assert shown == [f'the variable "{name}" is not UTF-8 text and is left out' for name in ("LANG", "X")]
+
+
 def test_env_files(tmp_path: Path) -> None:
     """SVC-15: what is there already wins, later files win, the shell's own names are ignored, nothing is expanded."""
     (tmp_path / "a.env").write_text("A=1\nB=1\nC=1\nUID=7\nSECRET=file\nTERM=file\n")

@@ -101,6 +101,9 @@ BAD: list[tuple[str, int, str, str, str]] = [
     ("rlimits = { core = [1, 2, 3] }", 3, "service.web.rlimits.core", "[soft, hard]", ""),
     ("cwd = 1979-05-27", 3, "service.web.cwd", "found the date", ""),
     ("cwd = '/'\nenv_files = 5", 4, "service.web.env_files", "a list of strings, found the number 5", ""),
+    ("env_files = ['\\u0000']".replace("'", '"'), 3, "service.web.env_files[0]", "a string", ""),
+    ("cwd = '\\u0000'".replace("'", '"'), 3, "service.web.cwd", "a NUL", ""),
+    ("memory = { hard = '1G' }\ncontain = 'none'", 4, "service.web.contain", "no memory.hard", ""),
     ("rlimits = 5", 3, "service.web.rlimits", "a table of limits", "{ nofile"),
     ("rlimits = []", 3, "service.web.rlimits", "found an array", ""),
     ("stop = { signal = 19 }", 3, "service.web.stop.signal", "a signal that ends", "TERM, INT"),
@@ -310,7 +313,12 @@ def test_an_unreadable_file(tmp_path: Path) -> None:
 
 
 def test_a_name_that_no_file_can_have() -> None:
-    assert "null" in only("/tmp/\0").message
+    assert "NUL" in only("/tmp/\0").message
+
+
+def test_a_path_that_is_not_utf_8() -> None:
+    """It could not be written down anywhere."""
+    assert "is not UTF-8 text" in only("/tmp/\udce9.toml").message
 
 
 def test_a_file_that_is_not_utf_8_names_the_line(tmp_path: Path) -> None:

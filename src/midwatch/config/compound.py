@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from midwatch.config import shell
-from midwatch.config.kind import Bad, Kind, gather, wrong
+from midwatch.config.kind import Bad, Kind, gather, passable, wrong
 from midwatch.config.kinds import choice, size, whole
 from midwatch.config.problems import nearest, quoted
 
@@ -41,8 +41,8 @@ def _argv(value: object) -> tuple[str, ...]:
         raise wrong("a list of words or a string", value, 'for example ["python", "server.py"]')
     if not words or not words[0].strip():
         raise Bad("is empty", 'for example ["python", "server.py"]')
-    if any("\0" in word for word in words):
-        raise Bad("contains a NUL character, which no program can be given")
+    if not all(passable(word) for word in words):
+        raise Bad("contains a NUL character or bytes that are not UTF-8", "neither can be passed on")
     return tuple(words)
 
 
@@ -55,7 +55,7 @@ def _texts(value: object) -> tuple[str, ...]:
         [
             wrong("a string", item).under(at)
             for at, item in enumerate(value)
-            if not isinstance(item, str) or not item
+            if not isinstance(item, str) or not item or not passable(item)
         ]
     )
     return tuple(value)
@@ -79,18 +79,15 @@ def _env(value: object) -> dict[str, str | None]:
     result: dict[str, str | None] = {}
     parts = []
     for name, item in value.items():
-        if not VARIABLE.fullmatch(name):
+        if not VARIABLE.fullmatch(name) or not passable(name):
             parts.append(Bad("is not a name for a variable", "no = and no NUL in it", (name,)))
         elif item is None or item is False:
             result[name] = None
         elif isinstance(item, int) and not isinstance(item, bool):
             result[name] = str(item)
-        elif not isinstance(item, str) or "\0" in item:
-            hint = (
-                "write it in quotes, as the program is to see it"
-                if not isinstance(item, str)
-                else "a NUL cannot be passed"
-            )
+        elif not isinstance(item, str) or not passable(item):
+            quotes = "write it in quotes, as the program is to see it"
+            hint = "neither NUL nor what is not UTF-8 can be passed on" if isinstance(item, str) else quotes
             parts.append(wrong("a string, a whole number or false", item, hint).under(name))
         else:
             result[name] = item

@@ -70,6 +70,14 @@ def wrong(wanted: str, value: object, hint: str = "") -> Bad:
     return Bad(f"expected {wanted}, found {described(value)}", hint)
 
 
+def passable(text: str) -> bool:
+    """Can this be an argument or a path, and be written down? No NUL, and bytes that are UTF-8."""
+    try:
+        return "\0" not in text and bool(text.encode() or True)
+    except UnicodeEncodeError:  # surrogates: how Python shows bytes of the command line that are not UTF-8
+        return False
+
+
 def gather(parts: list[Bad]) -> None:
     """Raise if anything was found."""
     if parts:

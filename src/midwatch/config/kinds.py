@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 def _text(value: object) -> str:
-    if not isinstance(value, str) or not value or "\0" in value:
+    if not isinstance(value, str) or not value:
         raise wrong("a text that is not empty", value)
     return value
 

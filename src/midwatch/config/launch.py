@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import msgspec
 
 from midwatch.config import dotenv, environment
+from midwatch.config.kind import passable
 from midwatch.config.problems import Problem, Report, dotted, quoted
 from midwatch.config.tables import Path, Values
 from midwatch.model.service import Launch
@@ -46,6 +47,12 @@ def make_launch(report: Report, values: Values, around: Around) -> Launch:
             for name, value in environment.PYTHON.items()
             if name not in env and name not in removed
         }
+    if not passable(cwd):
+        report.error(values.path("cwd"), f"{quoted(cwd)} is not UTF-8 text", "rename the folder")
+    if values["memory.hard"] is not None and values["contain"] == "none":
+        report.error(
+            values.path("contain"), "without a cgroup there is no memory.hard", "remove one of the two"
+        )
     _doubts(report, values, argv[0], file, cwd)
     if values["pty"] and values["output.stderr"] == "own":
         report.error(values.path("output.stderr"), "a terminal has one stream only", "remove pty or stderr")
@@ -75,12 +82,16 @@ def _env(
     from_files = env_files(report, values.path("env_files"), files)
     other_user = values["user"] is not None
     own = values["env"] or {}
+    caller = {name: value for name, value in around.environ.items() if passable(name + value)}
+    for name in sorted(around.environ.keys() - caller.keys()):
+        if around.inherit or name in environment.BASE or name in (values["env_pass"] or ()):
+            report.warn(values.base, f"the variable {quoted(name)} is not UTF-8 text and is left out")
     if around.inherit:
-        env = from_files | environment.scrubbed(around.environ, other_user)
+        env = from_files | environment.scrubbed(caller, other_user)
         environment.apply(env, own)
         return env, ()
-    base = environment.base(around.environ, other_user)
-    chosen = from_files | environment.granted(around.environ, values["env_pass"] or ())
+    base = environment.base(caller, other_user)
+    chosen = from_files | environment.granted(caller, values["env_pass"] or ())
     env = base | chosen
     environment.apply(env, own)
     return env, tuple(name for name in base if name not in chosen and name not in own)

@@ -15,7 +15,7 @@ from typing import Any
 from midwatch.config import graph
 from midwatch.config.build import draft
 from midwatch.config.keys import MIDWATCH
-from midwatch.config.kind import described
+from midwatch.config.kind import described, passable
 from midwatch.config.launch import Around
 from midwatch.config.locate import Path, locate
 from midwatch.config.problems import ConfigError, Loaded, Problem, Report, Settings, dotted, nearest, quoted
@@ -34,6 +34,10 @@ def load(
     kills us when it has asked us to stop, if that is known.
     """
     file = os.path.abspath(os.fspath(path))
+    if not passable(file):
+        raise ConfigError(
+            [Problem(quoted(file), 0, "", "the path holds a NUL or is not UTF-8 text", "rename it")]
+        )
     text = _text(file)
     return load_text(text, file, environ=os.environ if environ is None else environ, outer=outer)
 

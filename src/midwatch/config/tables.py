@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from midwatch.config.keys import OPTIONAL_GROUPS, REQUIRED, Key, Unset
-from midwatch.config.kind import Bad, ManyBad, described
+from midwatch.config.kind import Bad, ManyBad, described, passable
 from midwatch.config.problems import Report, nearest
 
 Path = tuple[str | int, ...]
@@ -99,6 +99,8 @@ def _one(report: Report, table: dict[str, Any], key: Key, values: Values) -> Non
         return
     values.given.add(key.path)
     try:
+        if isinstance(raw, str) and not passable(raw):
+            raise Bad("contains a NUL character or bytes that are not UTF-8", "neither can be passed on")
         values.values[key.path] = key.kind.read(raw)
     except Bad as bad:
         report.error((*path, *bad.at), bad.message, bad.hint)
