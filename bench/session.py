@@ -7,6 +7,7 @@ behind. It must not know how any peer is configured (bench/peers) nor what is me
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -91,7 +92,7 @@ class Session:
         for root in self.roots:
             procs.reap(root)
         if survivors:
-            raise Failed(f"pids {[proc.pid for proc in survivors]} could not be ended")
+            print(f"{self.label}: pids {[proc.pid for proc in survivors]} could not be ended", file=sys.stderr)
 
 
 @contextmanager

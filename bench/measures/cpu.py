@@ -45,9 +45,19 @@ def _window(context: Context, size: int, results: dict[tuple[str, str], Result])
                 result.failed = f"{size} services: {error}"
         time.sleep(SETTLE_S)
         context.say(f"cpu: {window:.0f} s with {size} services each")
-        before = [(time.monotonic(), session.own_cpu()) for session, _ in running]
+        before = [(time.monotonic(), _reading(session, result)) for session, result in running]
         time.sleep(window)
         for (session, result), (then, old) in zip(running, before, strict=True):
-            new = session.own_cpu()
-            spent = sum(seconds - old.get(pid, 0.0) for pid, seconds in new.items())
-            result.add(f"{size}.cpu_s_per_min", spent * 60 / (time.monotonic() - then))
+            new = _reading(session, result)
+            if result.failed is None:
+                spent = sum(seconds - old.get(pid, 0.0) for pid, seconds in new.items())
+                result.add(f"{size}.cpu_s_per_min", spent * 60 / (time.monotonic() - then))
+
+
+def _reading(session: Session, result: Result) -> dict[int, float]:
+    """On-CPU seconds by process; a peer that is gone has failed, and only this one."""
+    try:
+        return session.own_cpu()
+    except Failed as error:
+        result.failed = str(error)
+        return {}

@@ -65,7 +65,7 @@ def _rounds(context: Context, entrants: list[_Entrant], trigger: Trigger) -> Non
             if entrant.result.failed is None and number < wanted[entrant.running.plan.variant.pace]:
                 try:
                     entrant.result.add(f"{trigger}_ms", _latency(entrant.running, trigger))
-                except Failed as error:
+                except (Failed, OSError) as error:
                     entrant.result.failed = f"{trigger} {number + 1}: {error}"
                 time.sleep(GAP_S)
 
@@ -94,5 +94,8 @@ def _one(running: Session, trigger: Trigger, life: float) -> float:
     if not found:
         raise Failed(f"no successor within {limit:.0f} s")
     if trigger == "exit":
-        sent = next(stamp.ns for stamp in running.stamps.seen if stamp.kind == "E" and stamp.pid == proc.pid)
+        ends = [stamp.ns for stamp in running.stamps.seen if stamp.kind == "E" and stamp.pid == proc.pid]
+        if not ends:
+            raise Failed("the service ended without saying so")
+        sent = ends[0]
     return (found[0].ns - sent) / 1e6
