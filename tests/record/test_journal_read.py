@@ -134,7 +134,7 @@ def test_a_line_without_a_time_has_time_zero(line: dict[str, Any]) -> None:
 
 def take(source: Iterator[dict[str, Any] | None]) -> list[str]:
     """Events up to the next pause."""
-    out = []
+    out: list[str] = []
     for line in source:
         if line is None:
             return out

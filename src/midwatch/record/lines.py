@@ -53,6 +53,8 @@ def encode(line: dict[str, Any], limit: int = LINE_BYTES) -> bytes:
     try:
         data = _encode(line)  # first, because it refuses a structure that contains itself
         if not is_clean(line):
+            if len(data) > 4 * limit:  # no rule has to read megabytes of which 2 KiB will stay
+                line = _cut(line, 0, limit)
             line = redact_value(line)
             data = _encode(line)
     except Exception:  # noqa: BLE001  a lone surrogate, a cycle, a huge integer: the event matters more than the field
@@ -81,7 +83,7 @@ def _plain(line: dict[str, Any]) -> dict[str, Any]:
 
 def _shorter(line: dict[str, Any], limit: int) -> dict[str, Any]:
     """First the long strings and lists are cut, then whole fields go, the largest first."""
-    cut = {key: _cut(value, 0) for key, value in line.items()}
+    cut: dict[str, Any] = _cut(line, 0, LONG_STRING)
     while len(_encode(cut)) >= limit:
         sizes = {k: len(_encode(v)) for k, v in cut.items() if k not in ("ts", "event")}
         if not sizes:
@@ -94,15 +96,15 @@ def _shorter(line: dict[str, Any], limit: int) -> dict[str, Any]:
     return cut
 
 
-def _cut(value: Any, depth: int) -> Any:
+def _cut(value: Any, depth: int, longest: int) -> Any:
     if isinstance(value, str):
-        more = len(value) - LONG_STRING
-        return f"{value[:LONG_STRING]} [{more} characters cut]" if more > 0 else value
+        more = len(value) - longest
+        return f"{value[:longest]} [{more} characters cut]" if more > 0 else value
     if depth > 20:
         return "[cut]"
     if isinstance(value, dict):
-        return {key: _cut(item, depth + 1) for key, item in value.items()}
+        return {key: _cut(item, depth + 1, longest) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        out = [_cut(item, depth + 1) for item in value[:LONG_LIST]]
+        out = [_cut(item, depth + 1, longest) for item in value[:LONG_LIST]]
         return [*out, f"[{len(value) - LONG_LIST} items cut]"] if len(value) > LONG_LIST else out
     return value

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from midwatch.record.secret_names import ENV_KEYS, MARK, secret_name
 
 __all__ = ["MARK", "NEEDLES", "is_clean", "redact", "redact_value", "secret_name"]
@@ -121,7 +123,13 @@ def _value(value: Any, depth: int) -> Any:
         return _items(list(value), depth + 1)
     if isinstance(value, (bytes, bytearray)):
         return redact(bytes(value).decode("utf-8", "replace"))
-    return value
+    if value is None or isinstance(value, (int, float)):
+        return value
+    try:
+        plain = msgspec.to_builtins(value, enc_hook=repr)
+    except (TypeError, ValueError, RecursionError):
+        plain = repr(value)
+    return _value(plain, depth + 1)
 
 
 def _entry(key: Any, item: Any, depth: int) -> Any:
@@ -168,8 +176,9 @@ def _items(items: list[Any], depth: int) -> list[Any]:
         if equals and name.replace("_", "").replace("-", "").isalnum() and secret_name(name):
             out.append(f"{name}={MARK}")  # an environment entry may hold spaces
             continue
-        hide_next = item.startswith("-") and not equals and _option_takes_secret(item, program)
-        out.append(_glued(item, program) or redact(item))
+        glued = _glued(item, program)
+        hide_next = item.startswith("-") and not equals and not glued and _option_takes_secret(item, program)
+        out.append(glued or redact(item))
     return out
 
 

@@ -34,8 +34,8 @@ _SHAPES = (
 _VALUE = r"""(?:"(?:[^"\\]|\\.)*"?\S*|'[^']*'?\S*|\S+)"""
 _PEM = _rule(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,30}-----|\Z)", re.DOTALL)
 # The lookahead: in `host:8080/x@1` it is a port, not a password.
-_URL = _rule(r"(://[^\s:/?#@]{0,256}:)(?!\d{1,5}(?:[/?#]|\s|\Z))[^\s\"'<>]*@")
-_URL_TOKEN = _rule(r"(://)[^\s:/?#@\"'<>]{16,}@")
+_URL = _rule(r"(://[^\s:/?#@]{0,256}:)(?!\d{1,5}(?:[/?#]|\s|\Z))[^\s\"'<>]{0,1024}@")
+_URL_TOKEN = _rule(r"(://)[^\s:/?#@\"'<>]{16,1024}@")
 _HEADER = _rule(
     r"\b((?:proxy-)?authorization|x-api-key|(?:set-)?cookie)([\"']?\s{0,3}[:=]\s{0,3}[\"']?)[^\"'\r\n]+"
 )
