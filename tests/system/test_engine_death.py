@@ -1,0 +1,90 @@
+"""The engine's death is a non-event: kill -9 at random moments under load (design: 0 lines lost, 0 doubled, no run
+restarted or doubled, every exit with its true code). CI kills 15 times."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import time
+
+from tests.system.conftest import Instance, kill
+
+KILLS = int(os.environ.get("MIDWATCH_ENGINE_KILLS", "15"))
+
+WRITER = """\
+import sys, time
+n = 0
+while True:
+    for _ in range(200):
+        sys.stdout.write(f"line {n} " + "x" * 80 + "\\n")
+        n += 1
+    sys.stdout.flush()
+    time.sleep(0.005)
+"""
+
+CYCLE = 'n=$(cat count 2>/dev/null || echo 0); n=$((n+1)); echo $n > count; sleep 0.03; exit $((n % 7 + 20))'
+
+CONFIG = """\
+[service.writer]
+command = ["{python}", "-u", "writer.py"]
+output = {{ file = "4M", files = 150, compress = false }}
+
+[service.cycle]
+command = ["sh", "-c", '{cycle}']
+restart = {{ crash = 100000 }}
+backoff = {{ first = "10ms", most = "10ms" }}
+
+[service.toggled]
+command = ["sleep", "1000"]
+
+[service.steady]
+command = ["sleep", "1001"]
+"""
+
+
+def test_the_engine_is_killed_at_random_moments_and_nobody_notices(instance: Instance) -> None:
+    """D9, design 5: lines exact, pids the same, each exit's code true, each run number spawned once."""
+    (instance.folder / "writer.py").write_text(WRITER)
+    instance.up(CONFIG.format(python=sys.executable, cycle=CYCLE))
+    before = instance.ps()
+    rng = random.Random(7)
+    for number in range(KILLS):
+        time.sleep(rng.uniform(0.0, 0.35))
+        engine = instance.daemon()["pid"]
+        if number % 3 == 0:
+            instance.cli("stop" if number % 2 else "restart", "toggled", "--no-wait")
+        kill(engine)
+    instance.daemon()
+    after = instance.ps()
+    assert after["writer"]["pid"] == before["writer"]["pid"]
+    assert after["steady"]["pid"] == before["steady"]["pid"]
+    assert after["writer"]["restarts"] == {}
+    restarted = instance.journal("engine.restarted")
+    assert len(restarted) == KILLS
+    instance.ok("stop", "cycle", "writer")
+    check_lines(instance)
+    check_codes(instance)
+    instance.ok("down", "--all")
+
+
+def check_lines(instance: Instance) -> None:
+    """Every line once and in order, up to the point where the writer was stopped."""
+    data = instance.ok("logs", "writer", "-n", "100000000").splitlines()
+    numbers = [int(line.split()[1]) for line in data[:-1]]
+    assert numbers == list(range(len(numbers)))
+    assert len(numbers) > 1000
+
+
+def check_codes(instance: Instance) -> None:
+    """The n-th start of `cycle` wrote n before it exited with n % 7 + 20; the record says the same."""
+    starts = int((instance.folder / "count").read_text())
+    exits = {}
+    for line in instance.journal("run.exited"):
+        if line["service"].endswith("/cycle") and line["cause"] != "requested":
+            assert line["run_id"] not in exits, f"{line['run_id']} exited twice"
+            exits[line["run_id"]] = line["code"]
+    numbers = sorted(int(run.rpartition(".")[2]) for run in exits)
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert len(numbers) in (starts, starts - 1)  # the last one may have been stopped by us
+    assert all(code == int(run.rpartition(".")[2]) % 7 + 20 for run, code in exits.items())
