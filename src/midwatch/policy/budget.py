@@ -8,10 +8,12 @@ spawn is done. Tests: tests/policy/test_budgets.py.
 
 from __future__ import annotations
 
+from typing import cast
+
 from midwatch.model.action import Note
 from midwatch.model.exit import Cause
-from midwatch.model.service import Budgets, Window
-from midwatch.model.state import Phase, Plan
+from midwatch.model.service import Window
+from midwatch.model.state import Plan
 from midwatch.model.units import format_seconds
 from midwatch.policy.backoff import crash_delay, degraded_delay, memory_delay, over_delay
 from midwatch.policy.classify import COSTS
@@ -20,14 +22,12 @@ from midwatch.policy.draft import Draft
 Notes = list[Note]
 
 _LABELS = {"clean": "clean exit", "drain": "drain", "killed": "killed from outside", "memory": "out of memory"}
-_LOOPS = {"clean": "clean_restart_budget_exceeded", "drain": "drain_loop", "killed": "killed_loop", "memory": "memory_loop"}
-WINDOWS = ("clean", "drain", "killed", "memory")
+_CLEAN_LOOP = "clean_restart_budget_exceeded"
 
 
-def window_of(budgets: Budgets, name: str) -> Window | None:
-    """The window called `name`, fast or slow ("clean", "crash_slow")."""
-    window: Window | None = getattr(budgets, name)
-    return window
+def window_of(d: Draft, name: str) -> Window | None:
+    """The window called `name`, fast or slow ("clean", "crash_slow"); None when it is off."""
+    return cast("Window | None", getattr(d.rules.budgets, name, None))
 
 
 def recent(times: tuple[float, ...], window: Window, now: float) -> tuple[float, ...]:
@@ -53,7 +53,7 @@ def episode(d: Draft, name: str, over: int) -> None:
 def spend_slow(d: Draft, base: str) -> Notes:
     """Spend one of the slow window of `base`; warns "flapping" once an episode, changes nothing else."""
     name = base + "_slow"
-    window = window_of(d.rules.budgets, name)
+    window = window_of(d, name)
     if window is None:
         return []
     count = push(d, name, window)
@@ -73,7 +73,7 @@ def judge(d: Draft, cause: Cause, duration: float) -> tuple[Plan, Notes]:
         return held(d, "permanent exit code"), []
     if budget == "clean" and (d.rules.oneshot or d.rules.on_clean == "stop"):
         return Plan("done", 0.0, "clean_exit", "ended with 0 as it was meant to, not started again"), []
-    plan, notes = (_windowed if budget in WINDOWS else _crash)(d, cause, duration)
+    plan, notes = (_windowed if budget in _LABELS else _crash)(d, cause, duration)
     return plan, notes + spend_slow(d, budget or "crash")
 
 
@@ -82,10 +82,6 @@ def held(d: Draft, what: str) -> Plan:
     every = d.rules.backoff.recheck
     words = f"{what}: a new try cannot help; looked at again every {format_seconds(every)}, started when it changed"
     return Plan("held", every, what, words)
-
-
-def _key(d: Draft, count: int) -> str:
-    return f"{d.s.id}:{d.s.run_no}:{count}"
 
 
 def _next(delay: float) -> str:
@@ -112,29 +108,28 @@ def _crash(d: Draft, cause: Cause, duration: float) -> tuple[Plan, Notes]:
         return _degraded(d, name, count)
     life = format_seconds(budgets.stable_after)
     if stable:
-        words = f"{name} 1 of {budgets.crash} after {format_seconds(duration)} (more than {life}, so counted afresh), "
-        return Plan("starting", 0.0, "crash", words + _next(0.0)), []
-    delay = crash_delay(backoff, count, _key(d, count))
-    words = f"{name} {count} of {budgets.crash}, resets after {life} of life, {_next(delay)}"
-    return _wait("backoff", delay, "crash", words), []
+        words = f"{name} 1 of {budgets.crash} after {format_seconds(duration)} (more than {life}, so counted afresh)"
+        return _wait(0.0, "crash", words), []
+    delay = crash_delay(backoff, count, f"{d.s.id}:{d.s.run_no}:{count}")
+    return _wait(delay, "crash", f"{name} {count} of {budgets.crash}, resets after {life} of life"), []
 
 
 def _degraded(d: Draft, name: str, count: int) -> tuple[Plan, Notes]:
     limit, over = d.rules.budgets.crash, d.s.episodes.get("crash", 0) + 1
-    delay = degraded_delay(d.rules.backoff, over, _key(d, count))
+    delay = degraded_delay(d.rules.backoff, over, f"{d.s.id}:{d.s.run_no}:{count}")
     words = f"{name} {count}, the budget of {limit} is spent: degraded, tries for ever, {_next(delay)}"
     fields = {"budget": "crash", "count": count, "limit": limit, "decision": words}
     episode(d, "crash", over)
     return Plan("degraded", delay, "crash", words), [Note("budget.exhausted", fields)] if over == 1 else []
 
 
-def _wait(phase: Phase, delay: float, reason: str, words: str) -> Plan:
-    return Plan(phase if delay > 0 else "starting", delay, reason, words)
+def _wait(delay: float, reason: str, words: str) -> Plan:
+    return Plan("backoff" if delay > 0 else "starting", delay, reason, f"{words}, {_next(delay)}")
 
 
 def _window(d: Draft, name: str, cause: Cause, duration: float) -> tuple[int, str, Notes]:
     """Spend a fast window: times over in a row, the arithmetic in words, the warning of a new episode."""
-    window = window_of(d.rules.budgets, name)
+    window = window_of(d, name)
     label = _LABELS[name] if cause != "lost" else "ended unseen"
     if window is None:
         return 0, label, []
@@ -149,7 +144,7 @@ def _window(d: Draft, name: str, cause: Cause, duration: float) -> tuple[int, st
         over += 1
         words += ", over budget"
         if over == 1:
-            notes.append(_warning(_LOOPS[name], name, count, window, words))
+            notes.append(_warning(_CLEAN_LOOP if name == "clean" else f"{name}_loop", name, count, window, words))
     episode(d, name, over)
     return over, words, notes
 
@@ -163,9 +158,9 @@ def _windowed(d: Draft, cause: Cause, duration: float) -> tuple[Plan, Notes]:
     elif name == "memory":
         delay, reason = memory_delay(d.rules.backoff, over), "memory"
     else:  # clean exits and outside kills: at once inside the window
-        delay = over_delay(d.rules.backoff, over) if over else 0.0
+        delay = over_delay(d.rules.backoff, over)
         reason = "budget_exceeded" if over else "clean_exit" if cause == "clean" else cause
-    return _wait("backoff", delay, reason, f"{words}, {_next(delay)}"), notes
+    return _wait(delay, reason, words), notes
 
 
 def may_restart_unhealthy(d: Draft) -> bool:
@@ -188,7 +183,7 @@ def may_restart_unhealthy(d: Draft) -> bool:
 
 def room_at(d: Draft, name: str) -> float:
     """When the window called `name` has room again (now, if it has)."""
-    window = window_of(d.rules.budgets, name)
+    window = window_of(d, name)
     times = d.s.windows.get(name, ())
     if window is None or len(times) < window.limit:
         return d.now
@@ -200,7 +195,7 @@ def _heals_at(d: Draft, name: str, born: float) -> float | None:
         return born + d.rules.budgets.stable_after
     if name.endswith("_slow"):
         return room_at(d, name)
-    window = window_of(d.rules.budgets, name) if name in WINDOWS else None
+    window = window_of(d, name) if name in _LABELS else None
     return born + window.seconds if window else None
 
 

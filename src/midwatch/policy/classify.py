@@ -142,9 +142,7 @@ RULES: tuple[Rule, ...] = (
         "permanent", 1.0, lambda c: c.facts.code in c.rules.permanent_codes, _permanent_words,
         do=("read the last lines of its output and correct the configuration; it is looked at again by itself",),
     ),
-    Rule(
-        "clean", 1.0, lambda c: c.facts.code == 0, lambda c: (f"exit code 0 after {format_seconds(c.facts.duration)}",)
-    ),
+    Rule("clean", 1.0, lambda c: c.facts.code == 0, lambda c: (f"exit code 0 after {format_seconds(c.facts.duration)}",)),
     Rule(
         "oom", 0.95, _is_oom, _oom_words, _wrapper_doubts,
         do=("raise its memory line, or find what grows: the kernel killed it, not its own fault handling",),
@@ -188,4 +186,5 @@ def cost(cause: str | None, code: int | None = None) -> str | None:
     """The budget a recorded exit spent. A cause nobody knows, or none with a code other than 0, is a crash."""
     if cause is None:
         return "clean" if code == 0 else "crash"
-    return COSTS[cause] if cause in COSTS else "crash"
+    table: dict[str, str | None] = dict(COSTS.items())
+    return table.get(cause, "crash")

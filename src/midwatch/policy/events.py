@@ -45,7 +45,7 @@ _POLICY = (
     ("health.failed", "run_id reason count detail decision", "so many probes in a row failed, or not ready in time"),
     ("health.recovered", "run_id budget", "the episode is over: healthy again, or a run lived long enough"),
     ("budget.exhausted", "budget count limit decision", "a budget is spent; once an episode"),
-    ("supervision.gave_up", "crash_count limit cause decision", "the hard ceiling was reached; only a person starts it again"),
+    ("supervision.gave_up", "crash_count limit cause decision", "the hard ceiling was reached; only a person restarts it"),
     ("stop.begin", "run_id reason by signal grace_ms", "a stop has begun"),
     ("stop.signal", "run_id signal", "the stop signal goes to the whole group"),
     ("stop.kill", "run_id reason", "the rest of the tree is killed"),

@@ -19,39 +19,31 @@ def stop_takes(rules: Rules) -> float:
 
 
 def ladder_problems(rules: Rules, outer: float | None = None) -> list[str]:
-    """What is wrong with the timers, in words; empty when nothing is. `outer`: the outer manager's patience, if known."""
-    problems = [
-        f"stop.{name} is {value}: it has to be 0 or more and finite"
-        for name, value in (("grace", rules.stop.grace), ("verify", rules.stop.verify))
-        if not math.isfinite(value) or value < 0
-    ]
+    """What is wrong with the timers, in words. `outer`: the outer manager's patience, if known."""
+    problems = []
+    for name, value in (("grace", rules.stop.grace), ("verify", rules.stop.verify)):
+        if not math.isfinite(value) or value < 0:
+            problems.append(f"stop.{name} is {value}: it has to be 0 or more and finite")
     if rules.stop.verify == 0:
         problems.append("stop.verify is 0: nothing could be verified before it is reported")
     for name, probe in (("ready", rules.ready), ("health", rules.health)):
-        if probe is not None:
-            problems += _probe_problems(name, probe)
+        problems += _probe_problems(name, probe) if probe else []
     takes = stop_takes(rules) + STOP_MARGIN
     if outer is not None and takes >= outer:
-        problems.append(
-            f"a stop may take {format_seconds(takes)} (grace {format_seconds(rules.stop.grace)}, verify "
-            f"{format_seconds(rules.stop.verify)}, margin {format_seconds(STOP_MARGIN)}), but the outer manager kills "
-            f"after {format_seconds(outer)}: lower stop.grace or raise the manager's timeout"
-        )
+        parts = (format_seconds(s) for s in (takes, rules.stop.grace, rules.stop.verify, STOP_MARGIN, outer))
+        words = "a stop may take {} (grace {}, verify {}, margin {}), but the outer manager kills after {}: "
+        problems.append(words.format(*parts) + "lower stop.grace or raise the manager's timeout")
     return problems
 
 
 def _probe_problems(name: str, probe: Probe) -> list[str]:
-    numbers = {"within": probe.within, "every": probe.every, "timeout": probe.timeout}
-    problems = [
-        f"{name}.{key} is {value}: it has to be more than 0 and finite"
-        for key, value in numbers.items()
-        if not math.isfinite(value) or value <= 0
-    ]
+    problems = []
+    for key, value in (("within", probe.within), ("every", probe.every), ("timeout", probe.timeout)):
+        if not math.isfinite(value) or value <= 0:
+            problems.append(f"{name}.{key} is {value}: it has to be more than 0 and finite")
     if name == "ready" and probe.timeout > probe.within:
-        problems.append(
-            f"ready.timeout ({format_seconds(probe.timeout)}) is longer than ready.within "
-            f"({format_seconds(probe.within)}): not one probe could end in time"
-        )
+        short, long = format_seconds(probe.within), format_seconds(probe.timeout)
+        problems.append(f"ready.timeout ({long}) is longer than ready.within ({short}): not one probe could end in time")
     if probe.failures < 1:
         problems.append(f"{name}.failures is {probe.failures}: at least 1 failure is needed to act")
     return problems

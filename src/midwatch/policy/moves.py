@@ -122,10 +122,8 @@ def follow(d: Draft, plan: Plan) -> None:
     if plan.phase == "held":
         d.note("service.held", reason=plan.reason, recheck_ms=round(plan.delay * 1000), decision=plan.message)
     elif plan.phase == "gave_up":
-        limit = d.rules.budgets.crash_hard
-        d.note(
-            "supervision.gave_up", crash_count=d.s.crash_count, limit=limit, cause=d.s.last_cause, decision=plan.message
-        )
+        count, limit, cause = d.s.crash_count, d.rules.budgets.crash_hard, d.s.last_cause
+        d.note("supervision.gave_up", crash_count=count, limit=limit, cause=cause, decision=plan.message)
     elif plan.phase == "done":
         d.note("service.done", cause=d.s.last_cause, decision=plan.message)
     d.enter(plan.phase, d.now + plan.delay if plan.phase in ("backoff", "degraded", "held") else None, plan=None)
@@ -137,21 +135,18 @@ def go_on(d: Draft, verified_by: str, ended: int = 0) -> None:
     """The tree is gone and the exit is recorded: stopped, a new run, or what was planned."""
     s = d.s
     if s.stopping_since is not None:
-        took = round((d.now - s.stopping_since) * 1000)
-        reason = s.why_stopping
-        d.note("stop.done", run_id=d.run, verified_by=verified_by, ended=ended, duration_ms=took, reason=reason)
+        fields = {"ended": ended, "duration_ms": round((d.now - s.stopping_since) * 1000), "reason": s.why_stopping}
+        d.note("stop.done", run_id=d.run, verified_by=verified_by, **fields)
     else:
         d.note("run.tree_gone", run_id=d.run, verified_by=verified_by, ended=ended)
     d.set(why_stopping=None, stopping_since=None, hurry=False, gone=None, pid=None)
     if s.want == "down":
-        stopped(d, f"stopped, verified by {verified_by}" if verified_by != "not provable" else _NOT_PROVABLE)
+        proof = f", verified by {verified_by}"
+        stopped(d, "stopped" + (proof if verified_by != "not provable" else "; here it cannot be proven that nothing is left"))
     elif s.respawn:
         spawn(d)
     else:
         follow(d, s.plan or Plan("pending"))
-
-
-_NOT_PROVABLE = "stopped; that nothing of it is left cannot be proven on this machine"
 
 
 def stopped(d: Draft, message: str) -> None:

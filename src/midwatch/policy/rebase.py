@@ -1,6 +1,6 @@
 """Taking a saved state into the present: another engine, or another boot.
 
-Within one boot the awake clock goes on, so nothing changes. Across boots every time is moved by the age it has by the wall
+Within one boot the awake clock goes on, so nothing changes. Across boots every time is moved by its age by the wall
 clock (never negative: a wall clock that went back makes things young, not future), and everything about the old
 run is forgotten: no process outlives a boot. Budgets stay. Tests: tests/policy/test_rebase.py.
 """

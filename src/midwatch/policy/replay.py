@@ -29,7 +29,7 @@ _ENVELOPE = frozenset({"ts", "event", "service", "input", "awake"})
 
 
 class Compared(msgspec.Struct, frozen=True):
-    """One input: what was decided, what is decided now, and whether that is the same. `remark` says why not, if known."""
+    """One input: what was decided, what is decided now, whether that is the same, and why it cannot be said."""
 
     ts: str
     awake: float

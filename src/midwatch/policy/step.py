@@ -29,16 +29,14 @@ def key_of(event: ev.Event) -> str:
     """The event's name in the table."""
     if isinstance(event, ev.Ask):
         return f"ask.{event.verb}"
-    if isinstance(event, ev.Probed):
-        return f"probed.{event.kind}"
-    return _PLAIN[type(event)]
+    return f"probed.{event.kind}" if isinstance(event, ev.Probed) else _PLAIN[type(event)]
 
 
 def _handler(name: str) -> Handler | None:
     if name == IGNORED:
         return None
     module, function = name.split(".")
-    return cast(Handler, getattr(import_module(f"midwatch.policy.handlers.{module}"), function))
+    return cast("Handler", getattr(import_module(f"midwatch.policy.handlers.{module}"), function))
 
 
 _HANDLERS = {cell: _handler(row.handler) for cell, row in cells().items()}
