@@ -1,0 +1,192 @@
+"""Output reaches its files exactly, whatever dies, fills up or floods."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.keeper.conftest import Make
+from tests.keeper.harness import Keeper, until
+
+pytestmark = pytest.mark.system
+# Numbered lines of uneven length for ever (or up to a number), in writes of many sizes.
+WRITER = """
+import os, sys
+n = 0
+while n < int(sys.argv[1]):
+    lines = b"".join(b"%d %s\\n" % (i, b"x" * (i * 7 % 150)) for i in range(n, n + 1 + n % 700))
+    n += lines.count(b"\\n")
+    view = memoryview(lines)
+    while view:
+        view = view[os.write(1, view):]
+"""
+
+
+def writer(count: int) -> list[str]:
+    return [sys.executable, "-I", "-S", "-c", WRITER, str(count)]
+
+
+def exact(data: bytes) -> int:
+    """Check that data is the writer's output without a gap or a repetition; return the number of whole lines."""
+    lines = data.split(b"\n")
+    for number, line in enumerate(lines[:-1]):
+        assert line == b"%d %s" % (number, b"x" * (number * 7 % 150)), f"line {number}: {line[:40]!r}"
+    return len(lines) - 1
+
+
+def test_rotation_is_exact(keeper: Keeper) -> None:
+    """Files are cut at the limit to the byte, each end is told, and together they are the output."""
+    limit = 100_000
+    keeper.spawn("p.a.1", writer(20_000), limit=limit)
+    keeper.event("drained")
+    assert exact(keeper.output("p.a.1")) >= 20_000
+    files = keeper.files("p.a.1")
+    assert {p.stat().st_size for p in files[:-1]} == {limit}
+    assert all(p.stat().st_mode & 0o777 == 0o600 for p in files)
+    told = [f for f in keeper.frames if f.get("ev") == "rotated"]
+    assert [f["closed"] for f in told] == [str(p) for p in files[:-1]]
+    assert [f["path"] for f in told] == [str(p) for p in files[1:]]
+
+
+def test_the_index_is_true(keeper: Keeper) -> None:
+    """Whole entries of (offset, time), the first at 0, growing, at most one a second."""
+    before = time.time()
+    keeper.spawn("p.a.1", ["sh", "-c", "echo one; sleep 1.2; echo two; echo three"])
+    keeper.event("drained")
+    data = Path(f"{keeper.files('p.a.1')[0]}.idx").read_bytes()
+    entries = list(struct.iter_unpack("<Qd", data))
+    assert [offset for offset, _ in entries] == [0, 4]
+    assert before <= entries[0][1] < entries[1][1] <= time.time()
+
+
+@pytest.mark.slow
+def test_killing_the_keeper_loses_and_doubles_nothing(make_keeper: Make) -> None:
+    """Design 5: kill -9 at full output; files plus what the FIFO still holds are the output, then a successor goes on."""
+    rng = random.Random(5)
+    for _ in range(12):
+        keeper = make_keeper()
+        pid = keeper.spawn("p.a.1", writer(1 << 40), limit=rng.choice([50_000, 3_000_000, None]))["pid"]
+        fifo = os.open(keeper.folder / "p.a.1.out", os.O_RDWR | os.O_NONBLOCK)
+        until(lambda: len(keeper.output("p.a.1")) > 0, "output flows")
+        time.sleep(rng.uniform(0, 0.15))
+        keeper.process.kill()
+        keeper.process.wait()
+        os.killpg(pid, signal.SIGKILL)
+        until(lambda: not _runs(pid), "the writer is gone")
+        rest = b""
+        try:
+            while piece := os.read(fifo, 1 << 20):
+                rest += piece
+        except BlockingIOError:
+            pass
+        os.close(fifo)
+        assert exact(keeper.output("p.a.1") + rest) > 0
+
+
+def test_a_successor_goes_on_where_the_keeper_died(make_keeper: Make) -> None:
+    """attach: the FIFO of a surviving run is pumped again, behind the bytes that are already there."""
+    first = make_keeper()
+    first.spawn("p.a.1", writer(200_000))
+    until(lambda: len(first.output("p.a.1")) > 0, "output flows")
+    first.process.kill()
+    first.process.wait()
+    second = make_keeper()
+    assert second.ask("attach", run="p.a.1", streams=first.streams("p.a.1", "out"))["ok"]
+    second.event("drained")
+    assert exact(first.output("p.a.1")) >= 200_000
+    assert not (first.folder / "p.a.1.out").exists()
+    assert second.ask("attach", run="p.a.2", streams=first.streams("p.a.2", "out"))["errno"] == "ENOENT"
+
+
+def test_a_flood_does_not_starve_others(keeper: Keeper) -> None:
+    """Fairness: a quiet stream's line arrives while another floods; both are exact."""
+    keeper.spawn("p.flood.1", writer(1 << 40), limit=2_000_000)
+    keeper.spawn("p.quiet.1", ["sh", "-c", "for i in 1 2 3 4 5; do echo $i; sleep 0.05; done"])
+    keeper.event("drained", "p.quiet.1")
+    assert keeper.output("p.quiet.1") == b"1\n2\n3\n4\n5\n"
+    (flood,) = (r["pid"] for r in keeper.ask("list")["runs"] if r["run"] == "p.flood.1")
+    os.killpg(flood, signal.SIGKILL)
+    keeper.event("drained", "p.flood.1")
+    assert exact(keeper.output("p.flood.1")) > 0
+
+
+def test_both_streams_of_many_runs(keeper: Keeper) -> None:
+    """Two streams a run, twenty runs at once, nothing mixed."""
+    for i in range(20):
+        keeper.spawn(f"p.a.{i}", ["sh", "-c", f"seq {i} 3000; seq {i} 2000 >&2"], "out", "err", limit=5000)
+    for _ in range(40):
+        keeper.event("drained")
+    for i in range(20):
+        assert keeper.output(f"p.a.{i}") == b"".join(b"%d\n" % n for n in range(i, 3001))
+        assert keeper.output(f"p.a.{i}", "err") == b"".join(b"%d\n" % n for n in range(i, 2001))
+
+
+def test_discard_and_limit_change_while_it_runs(keeper: Keeper) -> None:
+    """pump: bytes thrown away on request are counted and said; a new limit holds from then on."""
+    keeper.spawn("p.a.1", writer(1 << 40))
+    until(lambda: len(keeper.output("p.a.1")) > 100_000, "output flows")
+    keeper.send(op="pump", run="p.a.1", stream="out", discard=True)
+    keeper.ask("list")
+    told = [keeper.event("dropped") for _ in range(2)]
+    assert all(t["bytes"] > 0 and t["errno"] is None for t in told)
+    keeper.send(op="pump", run="p.a.1", stream="out", discard=False, limit=30_000)
+    keeper.event("rotated")
+    until(lambda: len(keeper.files("p.a.1")) > 4, "small files follow")
+    assert {p.stat().st_size for p in keeper.files("p.a.1")[1:-1]} == {30_000}
+
+
+def test_a_log_folder_that_is_gone_blocks_nobody(keeper: Keeper) -> None:
+    """A file that cannot be opened: bytes are thrown away and said, the run goes on, and the next try works."""
+    logs = keeper.folder / "logs"
+    logs.mkdir()
+    streams = keeper.streams("p.a.1", "out", limit=1000)
+    streams["out"]["log"] = str(logs / "p.a.1.out.0.log")
+    keeper.spawn("p.a.1", writer(1 << 40), streams=streams)
+    keeper.event("rotated")
+    logs.rename(keeper.folder / "moved")
+    assert keeper.event("dropped")["errno"] == "ENOENT"
+    logs.mkdir()
+    until(lambda: list(logs.iterdir()), "files are written again")
+
+
+def test_a_full_disk_blocks_nobody(keeper: Keeper) -> None:
+    """ENOSPC: said with its bytes, at most once a second; the run is not blocked; writing resumes when there is room."""
+    if os.geteuid() != 0:
+        pytest.skip("mounts a small tmpfs: needs root")
+    small = keeper.folder / "small"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "none", small], check=False).returncode:
+        pytest.skip("may not mount here")
+    try:
+        streams = keeper.streams("p.a.1", "out")
+        streams["out"]["log"] = str(small / "p.a.1.out.0.log")
+        (small / "ballast").write_bytes(b"x" * 200_000)
+        keeper.spawn("p.a.1", writer(1 << 40), streams=streams)
+        since = time.monotonic()
+        told = [keeper.event("dropped") for _ in range(3)]
+        assert all(t["errno"] in ("ENOSPC", None) for t in told)
+        assert time.monotonic() - since >= 1.9, "once a second"
+        full = (small / "p.a.1.out.0.log").stat().st_size
+        (small / "ballast").unlink()
+        until(lambda: (small / "p.a.1.out.0.log").stat().st_size > full, "writing resumes")
+        (run,) = keeper.ask("list")["runs"]
+        assert run["status"] is None
+        os.killpg(run["pid"], signal.SIGKILL)
+        keeper.event("drained")
+    finally:
+        subprocess.run(["umount", "-l", small], check=False)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
