@@ -87,8 +87,8 @@ def events() -> str:
     from midwatch.policy.events import reference
 
     return (
-        "# Events\n\nOne JSON object a line in the journal and from `midwatch events --json`: `ts`, `event`, `service`,\n"
-        "`run_id` and the fields below. The set is closed; fields may be added. A reader ignores what it does not\nknow."
+        "# Events\n\nOne JSON object a line, in the journal and from `midwatch events --json`: `ts`, `event`,\n"
+        "`service`, `run_id` and the fields below. The set is closed; a reader ignores fields it does not know."
         f"\n\n{reference()}"
     )
 
@@ -141,8 +141,8 @@ def states() -> str:
 
     rows = "\n".join(f"| `{phase}` | {STATES[phase]} |" for phase in get_args(Phase))
     return (
-        "# States of a service\n\nDrawn from the table that `step` decides by; a test holds that each pair of state and "
-        f"event is in it exactly once.\n\n```mermaid\n{mermaid()}```\n\n| state | the service |\n|---|---|\n{rows}\n"
+        "# States of a service\n\nDrawn from the table that `step` decides by; a test holds that each pair of state "
+        f"and event is in it exactly once.\n\n```mermaid\n{mermaid()}```\n\n| state | the service |\n|---|---|\n{rows}\n"
     )
 
 

@@ -13,7 +13,6 @@ from midwatch.front.cli import instances, jobs, project
 from midwatch.front.cli.declare import JSON, NO_WAIT, TIMEOUT, Opt, Usage, Verb
 from midwatch.front.cli.render import say_json
 
-
 LEAVE_WAIT = 5.0  # seconds; it takes 0.05
 
 

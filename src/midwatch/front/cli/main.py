@@ -114,7 +114,7 @@ def _usage(words: list[str], error: Any) -> str:
 
 
 def _report(verb: str, words: list[str], error: Exception) -> int:
-    code, lines = _told(error)
+    code, lines = told(error)
     head = f"midwatch {verb}".rstrip()
     for line in lines:
         print(f"{head}: {line}", file=sys.stderr)
@@ -125,7 +125,7 @@ def _report(verb: str, words: list[str], error: Exception) -> int:
     return code
 
 
-def _told(error: Exception) -> tuple[int, list[str]]:
+def told(error: Exception) -> tuple[int, list[str]]:
     """The exit code and what to say about it."""
     if isinstance(error, Failure):
         return error.code, [error.text]
@@ -134,7 +134,7 @@ def _told(error: Exception) -> tuple[int, list[str]]:
         return 78, [str(problem) for problem in getattr(error, "problems", [error])]
     if kind in {"LayoutError", "Unwritable"}:
         return 78, [str(error)]
-    code = getattr(error, "exit_code", None)
+    code = getattr(error, "code" if kind == "LaunchError" else "exit_code", None)
     if isinstance(code, int):
         return code, [str(error)]
     if isinstance(error, OSError):
