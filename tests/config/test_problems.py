@@ -241,7 +241,7 @@ env = { A = 1.5, B = 2.5 }
 ready = { http = "x", tcp = "y" }
 """
     problems = refused(text)
-    assert [problem.line for problem in problems] == [3, 4, 5, 6, 6, 7, 9, 10, 10, 11, 11, 11]
+    assert [problem.line for problem in problems] == [3, 5, 6, 6, 7, 9, 10, 10, 11, 11, 11]
     assert [problem.key for problem in problems][-3:] == [
         "service.db.ready.http",
         "service.db.ready.tcp",

@@ -61,7 +61,8 @@ def _unknown(
         path = (*base, *prefix.split(".")[:-1], name)
         if name not in names:
             report.error(path, "unknown key", _suggest(name, names, keys, prefix))
-            values.failed.add(prefix.rstrip("."))
+            # Neither is what was probably meant missing, nor does the group ask nothing: no second complaint.
+            values.failed |= {prefix.rstrip("."), prefix + (nearest(name, names) or "")}
         elif name in groups and not isinstance(value, dict):
             report.error(
                 path, f"expected a table, found {described(value)}", _example(f"{prefix}{name}", keys)
@@ -91,7 +92,7 @@ def _one(report: Report, table: dict[str, Any], key: Key, values: Values) -> Non
     values.values[key.path] = default
     path = values.path(key.path)
     if not found:
-        if key.default is REQUIRED:
+        if key.default is REQUIRED and key.path not in values.failed:
             report.error(path, "is missing", f"for example {key.path} = {key.example}")
             values.failed.add(key.path)
         elif not isinstance(key.default, Unset):
