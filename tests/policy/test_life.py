@@ -9,6 +9,7 @@ import pytest
 from midwatch.model.action import Settle, Spawn
 from midwatch.model.event import Exited, Permit, Probed, Spawned, SpawnFailed, Tick, TreeGone
 from midwatch.model.exit import ExitFacts
+from midwatch.model.service import Probe
 
 
 def failed(run: str, error: str = "EAGAIN", lasting: bool = False, fingerprint: str = "") -> SpawnFailed:
@@ -50,6 +51,14 @@ def _ask_if_needed(w: Any) -> None:
         w.feed(Permit())
     else:
         w.tick()
+
+
+def test_a_failed_spawn_that_contradicts_a_pid_is_ignored(world: Any) -> None:
+    """The pid was told: it did start, and its exit will come."""
+    w = world(ready=Probe(tcp="x:1")).come_up()
+    assert w.feed(failed("p.web.1")) == []
+    w.ask("stop")
+    assert w.feed(failed("p.web.1")) == []
 
 
 def test_spawn_failures_reach_the_ceiling(world: Any) -> None:

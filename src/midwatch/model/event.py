@@ -111,16 +111,4 @@ class Tick(_Event, frozen=True, tag="tick"):
     """`wake_at` has come."""
 
 
-Event = (
-    Ask
-    | Permit
-    | Spawned
-    | SpawnFailed
-    | Probed
-    | Exited
-    | TreeGone
-    | Prechecked
-    | NewRules
-    | Resumed
-    | Tick
-)
+Event = Ask | Permit | Spawned | SpawnFailed | Probed | Exited | TreeGone | Prechecked | NewRules | Resumed | Tick

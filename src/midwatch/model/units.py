@@ -1,8 +1,8 @@
 """Bytes, seconds and windows: read what people write, print what people read.
 
-`512M` is 512 x 2^20 bytes; `1.5G`, `2GiB`, `4096` are fine, "2 GBB" is refused with words. Durations are
-`250ms`, `10s`, `5m`, `1h30m`, `24h`, `2d` or plain seconds. A window is "10 in 60s", or "off".
-Must not know which key a value belongs to: the caller adds file, line and key. Tests: tests/model/test_units.py.
+`512M` is 512 x 2^20 bytes; `1.5G`, `2GiB`, `4096` are fine, "2 GBB" is refused with words. Durations are `250ms`,
+`10s`, `5m`, `1h30m`, `24h`, `2d` or plain seconds. A window is "10 in 60s", or "off". `format_*` is for people, `exact_*`
+reads back as exactly the same value. Must not know which key a value belongs to. Tests: tests/model/test_units.py.
 """
 
 from __future__ import annotations
@@ -12,73 +12,60 @@ import re
 
 from midwatch.model.service import Window
 
-_BYTE_POWERS = {"": 0, "B": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+_SCALES = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(?:I?B)?|(B))?", re.IGNORECASE | re.ASCII)
 _SECONDS_PER = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)", re.ASCII)
-_DURATION = re.compile(r"(?:(?:\d+(?:\.\d+)?)\s*(?:ms|s|m|h|d)\s*)+", re.ASCII)
+_DURATION = re.compile(rf"(?:{_PART.pattern}\s*)+", re.ASCII)
 _NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 _WINDOW = re.compile(r"(\d+)\s+in\s+(\S.*)", re.ASCII)
-_OFF = frozenset({"off", "none", "never"})
 
 
 def parse_bytes(value: object) -> int:
     """Bytes from `512M`, `1.5G`, `2GiB`, `100B` or a whole number. Raises ValueError in plain words."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        if value < 0:
-            raise ValueError(f"{value} is negative; a size is 0 or more")
-        return value
-    if not isinstance(value, str):
-        raise ValueError(f"{value!r} is not a size; write for example 512M or 1.5G")
-    text = value.strip()
+    text = str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
     if text.startswith("-"):
         raise ValueError(f"{value!r} is negative; a size is 0 or more")
     match = _BYTES.fullmatch(text)
     if match is None:
         raise ValueError(f"{value!r} is not a size; write a number and one of B, K, M, G, T, for example 512M or 1.5G")
-    unit = (match[2] or match[3] or "").upper()
-    scale: int = 1024 ** _BYTE_POWERS[unit]
+    scale = _SCALES[(match[2] or match[3] or "").upper()]
     return int(match[1]) * scale if match[1].isdigit() else round(float(match[1]) * scale)
 
 
 def parse_seconds(value: object) -> float:
     """Seconds from `250ms`, `10s`, `1h30m`, `2d` or a number. Raises ValueError in plain words."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if not math.isfinite(value) or value < 0:
-            raise ValueError(f"{value} is not a duration; it has to be 0 or more and finite")
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0:
         return float(value)
-    if not isinstance(value, str):
-        raise ValueError(f"{value!r} is not a duration; write for example 250ms, 10s, 5m or 1h30m")
-    text = value.strip()
-    if text.startswith("-"):
-        raise ValueError(f"{value!r} is negative; a duration is 0 or more")
+    text = value.strip() if isinstance(value, str) else ""
     if _NUMBER.fullmatch(text):
         return float(text)
     if _DURATION.fullmatch(text) is None:
-        raise ValueError(f"{value!r} is not a duration; write for example 250ms, 10s, 5m, 1h30m, 24h or 2d")
+        words = "0 or more, for example 250ms, 10s, 5m, 1h30m, 24h or 2d"
+        raise ValueError(f"{value!r} is not a duration; write a number and its unit, {words}")
     return sum(float(number) * _SECONDS_PER[unit] for number, unit in _PART.findall(text))
 
 
 def parse_window(value: object) -> Window | None:
     """A budget from "10 in 60s"; None from "off". Raises ValueError in plain words."""
-    if value is False or (isinstance(value, str) and value.strip().lower() in _OFF):
+    text = value.strip() if isinstance(value, str) else ""
+    if value is False or text.lower() in ("off", "none", "never"):
         return None
-    match = _WINDOW.fullmatch(value.strip()) if isinstance(value, str) else None
+    match = _WINDOW.fullmatch(text)
     if match is None:
         raise ValueError(f'{value!r} is not a budget; write for example "10 in 60s", or "off"')
-    seconds = parse_seconds(match[2])
-    if int(match[1]) < 1 or seconds <= 0:
+    window = Window(limit=int(match[1]), seconds=parse_seconds(match[2]))
+    if window.limit < 1 or window.seconds <= 0:
         raise ValueError(f'{value!r} allows nothing; a budget is at least "1 in 1s", or "off"')
-    return Window(limit=int(match[1]), seconds=seconds)
+    return window
 
 
 def format_bytes(count: int) -> str:
-    """Short and readable: 0 B, 512 B, 1.5 GiB. One decimal at most, so not made to be parsed back exactly."""
+    """Short and readable: 0 B, 512 B, 1.5 GiB."""
     size, power = float(count), 0
     while round(size, 1) >= 1024 and power < 4:
         size, power = size / 1024, power + 1
-    unit = ("B", "KiB", "MiB", "GiB", "TiB")[power]
-    return f"{size:.1f}".removesuffix(".0") + f" {unit}"
+    return f"{size:.1f}".removesuffix(".0") + (" B", " KiB", " MiB", " GiB", " TiB")[power]
 
 
 def format_seconds(seconds: float) -> str:
@@ -90,36 +77,29 @@ def format_seconds(seconds: float) -> str:
     if seconds < 9.95:
         return f"{seconds:.1f}".removesuffix(".0") + " s"
     whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
     for unit, size, lower, lower_size in (("d", 86400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1)):
         if whole >= size:
-            big, rest = whole // size, whole % size // lower_size
-            return f"{big} {unit} {rest} {lower}" if rest else f"{big} {unit}"
-    raise AssertionError("unreachable: whole >= 60")  # pragma: no cover
+            rest = whole % size // lower_size
+            return f"{whole // size} {unit}" + (f" {rest} {lower}" if rest else "")
+    return f"{whole} s"
 
 
 def exact_bytes(count: int) -> str:
-    """The shortest text that `parse_bytes` reads back as exactly `count`: 512M, 1536M, 4097."""
-    for unit in ("T", "G", "M", "K"):
-        scale = 1024 ** _BYTE_POWERS[unit]
-        if count and count % scale == 0:
-            return f"{count // scale}{unit}"
-    return str(count)
+    """The shortest such text: 512M, 1536M, 4097."""
+    unit = next((u for u in "TGMK" if count and count % _SCALES[u] == 0), "")
+    return f"{count // _SCALES[unit]}{unit}"
 
 
 def exact_seconds(seconds: float) -> str:
-    """A text that `parse_seconds` reads back as exactly `seconds`: 24h, 5m, 10s, 250ms, 0.3s."""
-    if seconds == 0:
-        return "0s"
+    """Such a text: 24h is 1d, 5m, 10s, 250ms, 0.3s."""
     for unit in ("d", "h", "m", "s"):
         count = seconds / _SECONDS_PER[unit]
-        if count == int(count) and count * _SECONDS_PER[unit] == seconds:
+        if seconds and count == int(count) and count * _SECONDS_PER[unit] == seconds:
             return f"{int(count)}{unit}"
     millis = round(seconds * 1000)
-    return f"{millis}ms" if millis * 0.001 == seconds else f"{seconds:.17f}".rstrip("0") + "s"
+    return f"{millis}ms" if millis and millis * 0.001 == seconds else f"{seconds:.17f}".rstrip("0").rstrip(".") + "s"
 
 
 def exact_window(window: Window | None) -> str:
-    """The text of a budget as `parse_window` reads it: "10 in 60s"... or "off"."""
+    """The text of a budget as `parse_window` reads it: "10 in 1m", or "off"."""
     return "off" if window is None else f"{window.limit} in {exact_seconds(window.seconds)}"

@@ -92,35 +92,33 @@ def _oom_words(c: Context) -> Words:
 
 
 def _killed_doubts(c: Context) -> Words:
-    doubts: Words = ("who sent it is not known",)
-    if c.got("SIGKILL"):
-        doubts += ("no out-of-memory kill was counted or logged that would explain it",)
-    return doubts
+    no_oom = ("no out-of-memory kill was counted or logged that would explain it",)
+    return ("who sent it is not known", *(no_oom if c.got("SIGKILL") else ()))
 
 
-_SHELL_CODES = {
-    126: "126 from a shell usually means: found, but not executable",
-    127: "127 from a shell usually means: command not found",
-}
+_SHELL = {126: "found, but not executable", 127: "command not found"}
+
+
+def _lived(c: Context) -> Words:
+    return (f"{how(c.facts)} after {format_seconds(c.facts.duration)}",)
 
 
 def _crash_words(c: Context) -> Words:
-    words: Words = (f"{how(c.facts)} after {format_seconds(c.facts.duration)}",)
+    words = _lived(c)
     reported = reported_signal(c.facts.code)
     if reported is not None:
         words += (f"a code 128+{reported} is how a wrapper reports {signal_name(reported)} of its child",)
-    if c.facts.code in _SHELL_CODES:
-        words += (_SHELL_CODES[c.facts.code],)
+    if c.facts.code in _SHELL:
+        words += (f"{c.facts.code} from a shell usually means: {_SHELL[c.facts.code]}",)
     if c.facts.oom_kills > 0:
         words += (f"{c.facts.oom_kills} process(es) of the run were killed for lack of memory while it ran",)
     return words
 
 
 def _wrapper_doubts(c: Context) -> Words:
-    reported = reported_signal(c.facts.code)
-    if reported is None:
-        return ()
-    return (f"{signal_name(reported)} was reported, not received: the program may have chosen that code",)
+    number = reported_signal(c.facts.code)
+    words = f"{signal_name(number or 0)} was reported, not received: a program may choose that code"
+    return () if number is None else (words,)
 
 
 # Order matters: our own intent first, then what the program declared, then evidence, then signals, then the rest.
@@ -142,7 +140,7 @@ RULES: tuple[Rule, ...] = (
         "permanent", 1.0, lambda c: c.facts.code in c.rules.permanent_codes, _permanent_words,
         do=("read the last lines of its output and correct the configuration; it is looked at again by itself",),
     ),
-    Rule("clean", 1.0, lambda c: c.facts.code == 0, lambda c: (f"exit code 0 after {format_seconds(c.facts.duration)}",)),
+    Rule("clean", 1.0, lambda c: c.facts.code == 0, _lived),
     Rule(
         "oom", 0.95, _is_oom, _oom_words, _wrapper_doubts,
         do=("raise its memory line, or find what grows: the kernel killed it, not its own fault handling",),

@@ -1,8 +1,7 @@
 """The closed set of journal events: every name, its fields and its meaning in one line.
 
-docs/reference is generated from this table and a test holds every `Note` of the policy against it. A reader must
-ignore fields it does not know. Every event about a run carries `run_id`. Must not emit anything.
-Tests: tests/policy/test_events.py.
+docs/reference is generated from this table and a test holds every `Note` of the policy against it. A reader must ignore
+fields it does not know. An event about a run carries `run_id`. Must not emit. Tests: tests/policy/test_events.py.
 """
 
 from __future__ import annotations
@@ -13,15 +12,13 @@ import msgspec
 
 
 class EventKind(msgspec.Struct, frozen=True):
-    """One event name: who writes it, the fields it may carry, and what it says."""
-
     name: str
     source: Literal["policy", "engine"]
     fields: tuple[str, ...]
     meaning: str
 
 
-_EXIT = ("pid code signal status cause confidence because against do duration_ms crash_count reported_signal "
+_EXIT = ("run_id pid code signal status cause confidence because against do duration_ms crash_count reported_signal "
          "max_rss_bytes cpu_seconds decision")  # fmt: skip
 
 _POLICY = (
@@ -34,7 +31,7 @@ _POLICY = (
     ("run.spawning", "run_id", "the intent to start a run, written before anything exists"),
     ("run.spawned", "run_id pid", "the run exists"),
     ("run.ready", "run_id ready_ms", "the ready probe was answered by the run itself"),
-    ("run.exited", "run_id " + _EXIT, "the main process is gone; why, how sure, and what is done next"),
+    ("run.exited", _EXIT, "the main process is gone; why, how sure, and what is done next"),
     ("run.spawn_failed", "run_id errno phase error lasting cause crash_count decision", "the run never started"),
     ("run.leftovers", "run_id count left ended verified_by", "processes of the tree outlived the main process"),
     ("run.tree_gone", "run_id verified_by ended", "nothing of the run's tree is left"),
@@ -45,7 +42,7 @@ _POLICY = (
     ("health.failed", "run_id reason count detail decision", "so many probes in a row failed, or not ready in time"),
     ("health.recovered", "run_id budget", "the episode is over: healthy again, or a run lived long enough"),
     ("budget.exhausted", "budget count limit decision", "a budget is spent; once an episode"),
-    ("supervision.gave_up", "crash_count limit cause decision", "the hard ceiling was reached; only a person restarts it"),
+    ("supervision.gave_up", "crash_count limit cause decision", "the ceiling was reached; only a person restarts it"),
     ("stop.begin", "run_id reason by signal grace_ms", "a stop has begun"),
     ("stop.signal", "run_id signal", "the stop signal goes to the whole group"),
     ("stop.kill", "run_id reason", "the rest of the tree is killed"),

@@ -43,7 +43,7 @@ def _probe_problems(name: str, probe: Probe) -> list[str]:
             problems.append(f"{name}.{key} is {value}: it has to be more than 0 and finite")
     if name == "ready" and probe.timeout > probe.within:
         short, long = format_seconds(probe.within), format_seconds(probe.timeout)
-        problems.append(f"ready.timeout ({long}) is longer than ready.within ({short}): not one probe could end in time")
+        problems.append(f"ready.timeout ({long}) is longer than ready.within ({short}): no probe could end in time")
     if probe.failures < 1:
         problems.append(f"{name}.failures is {probe.failures}: at least 1 failure is needed to act")
     return problems

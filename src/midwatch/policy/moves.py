@@ -142,7 +142,7 @@ def go_on(d: Draft, verified_by: str, ended: int = 0) -> None:
     d.set(why_stopping=None, stopping_since=None, hurry=False, gone=None, pid=None)
     if s.want == "down":
         proof = f", verified by {verified_by}"
-        stopped(d, "stopped" + (proof if verified_by != "not provable" else "; here it cannot be proven that nothing is left"))
+        stopped(d, "stopped" + (proof if verified_by != "not provable" else "; that nothing is left cannot be proven"))
     elif s.respawn:
         spawn(d)
     else:

@@ -1,31 +1,27 @@
 """The theory, and the table: open this file first. Everything that changes a service's phase is a row in here.
 
-**What a service is.** One `ServiceState` (model/state.py) and nothing else: no clock, no task, no handle. It changes
-only in `step(state, event, now)`, which looks up the one row for (phase, event) and calls its handler. A state that
-changes always writes at least one line (`Note`) for the journal; the journal keeps the event with that line, so
-feeding the events back gives the same states (replay.py). The only changes without a line are timers that are moved.
+**A service** is one `ServiceState` and nothing else: no clock, no task, no handle. It changes only in `step`, which
+looks up the one row for (phase, event) and calls its handler. A change always writes at least one line (`Note`); the
+journal keeps the event with that line, so feeding the events back gives the same states (replay.py). Only a timer may
+be moved without a line.
 
-**The two wants.** `want` is the operator's last word; only `Ask` changes it. A guard or a budget never does: it
-chooses a phase. So "up, but held" and "down, but still killing" are ordinary and are told apart.
+**The two wants.** `want` is the operator's last word; only `Ask` changes it. A guard or a budget chooses a phase. So
+"up, but held" and "down, but still killing" are ordinary. The newest intent wins: it replaces the job of the former
+one, which is settled as superseded; no job is forgotten and none is settled twice.
 
-**The newest intent wins.** A new `Ask` replaces the job of the former one, which is settled as superseded; no job is
-forgotten and none is settled twice.
+**One run at a time.** `moves.spawn` is the only place that emits `Spawn`, reached only when no process of the former
+run is left: an exit that left nothing behind, `TreeGone(left=0)`, or a spawn that failed. An event that names another
+run than the current one is about the past and is ignored before the table is asked.
 
-**One run at a time.** `spawn` in moves.py is the only place that emits `Spawn`, and it is reached only when no process
-of the former run is left: by an exit that left nothing behind, by `TreeGone(left=0)`, or by a spawn that failed. An
-event that names another run than the current one is about the past and is ignored before the table is asked.
-
-**The stop ladder.** signal -> grace (`Tick`) -> `Kill` -> `TreeGone`. Every stop goes through `Kill`, also when the main
-process left by itself, because only `Kill` verifies. A second stop, or one with `now`, skips the rest of the grace.
-`TreeGone` with processes left does not pretend: the job fails, the phase stays `killing`, and it is tried again.
-The main process's exit and the tree's end may come in either order; both have to come.
+**The stop ladder.** signal -> grace (`Tick`) -> `Kill` -> `TreeGone`. Every stop goes through `Kill`, also when the
+main process left by itself, because only `Kill` verifies. A second stop, or one with `now`, skips the rest of the
+grace. `TreeGone` with processes left does not pretend: the job fails, the phase stays `killing`, it is tried again. The
+main process's exit and the tree's end may come in either order; both have to come.
 
 **The ends of trying.** `backoff` is inside the budget, `degraded` beyond it and for ever, `held` waits for a change,
-`gave_up` for a person, `done` for nobody.
+`gave_up` for a person, `done` for nobody. `wake_at` belongs to the phase; a `Tick` before it is ignored.
 
-**Timers.** `wake_at` belongs to the phase. `Tick` before it is ignored, so a tick too many does no harm.
-
-Must not hold code that decides: handlers do (handlers/, found by name). Tests: tests/policy/test_table.py.
+Must not hold code that decides: handlers/ does, found by name. Tests: tests/policy/test_table.py.
 """
 
 from __future__ import annotations
@@ -46,10 +42,7 @@ IGNORED = "IGNORED"
 
 
 class Row(NamedTuple):
-    """In these phases, these events are handled by `handler` (or IGNORED), which leads to one of `leads_to`.
-
-    An empty `leads_to` means that the phase stays; the present phase is always allowed too.
-    """
+    """In these phases, these events are handled by `handler` (or IGNORED); it stays or leads to one of `leads_to`."""
 
     phases: frozenset[str]
     keys: frozenset[str]
@@ -92,7 +85,7 @@ TABLE: tuple[Row, ...] = (
     _row("stopping", "spawned", "run.spawned", "killing"),
     _row("up killing " + _RUNLESS, "spawned", IGNORED, why="told twice"),
     _row("starting", "spawn_failed", "run.spawn_failed", _AFTER),
-    _row("stopping", "spawn_failed", "run.spawn_failed_to_stop", "stopped starting pending"),
+    _row("stopping", "spawn_failed", "run.spawn_failed", "stopped starting pending"),
     _row("up killing " + _RUNLESS, "spawn_failed", IGNORED, why="it did start, or it is over"),
     _row("starting", "probed.ready", "change.ready", "up"),
     _row("up stopping killing " + _RUNLESS, "probed.ready", IGNORED, why="ready already, or leaving"),

@@ -26,9 +26,9 @@ def go(d: Draft, _: Permit | Tick) -> None:
 
 
 def spawned(d: Draft, e: Spawned) -> None:
-    """It exists: up at once, or when its ready probe says so; a stop that came before begins now. Told twice: ignored."""
+    """It exists: up at once, or when its ready probe says so; a stop that came before begins now."""
     if d.s.pid == e.pid:
-        return
+        return  # told twice
     d.set(pid=e.pid, spawned_at=d.now)
     d.note("run.spawned", run_id=e.run, pid=e.pid)
     if d.s.phase == "stopping":
@@ -54,17 +54,17 @@ def _remember(d: Draft, plan: Plan, cause: Cause, fingerprint: str) -> None:
 
 def spawn_failed(d: Draft, e: SpawnFailed) -> None:
     """It never started: held when time cannot cure it, else a crash that waits (EAGAIN, ENOMEM, EMFILE)."""
+    if d.s.pid is not None:
+        return  # contradicts what we know: it did start, and its exit will be told
+    if d.s.phase == "stopping":
+        _note_failed(d, e, "")
+        moves.go_on(d, "nothing started")
+        return
     plan, warnings = (held(d, e.message), []) if e.lasting else judge(d, "spawn-failed", 0.0)
     _note_failed(d, e, plan.message)
     d.actions += warnings
     _remember(d, plan, "spawn-failed", e.fingerprint)
     moves.follow(d, plan)
-
-
-def spawn_failed_to_stop(d: Draft, e: SpawnFailed) -> None:
-    """There is nothing to stop."""
-    _note_failed(d, e, "")
-    moves.go_on(d, "nothing started")
 
 
 def exited(d: Draft, e: Exited) -> None:
