@@ -32,7 +32,12 @@ class Stat(msgspec.Struct, frozen=True, gc=False):
 
 
 class Source(Protocol):
-    """Looks. Nothing here raises: what cannot be seen is None, False or missing."""
+    """Looks. Nothing here raises: what cannot be seen is None, False or missing.
+
+    `subreaper`: orphans fall to the keeper here (Linux), not to process 1 (macOS).
+    """
+
+    subreaper: bool
 
     def stats(self) -> Iterable[Stat]:
         """Every process, zombies too."""

@@ -166,7 +166,8 @@ class Scanner:
         """Add what carries the marker; where the keeper lives only its own descendants have to be asked."""
         picture = found.snapshot
         keeper = picture.procs.get(tree.keeper)
-        found.lineage = keeper is not None and not keeper.dead and keeper.start <= tree.main.start
+        alive = keeper is not None and not keeper.dead and keeper.start <= tree.main.start
+        found.lineage = alive and self.source.subreaper
         ask = picture.below(tree.keeper, self._ours) if found.lineage else list(picture.procs)
         for pid in ask:
             stat = picture.procs[pid]

@@ -20,6 +20,8 @@ _MOST_PIDFDS = 256  # waited for at once; the rest is seen by the next look
 class ProcSource:
     """/proc, or a recorded one in tests."""
 
+    subreaper = True
+
     def __init__(self, proc: str = "/proc") -> None:
         self._proc = proc
 

@@ -1,0 +1,107 @@
+"""What the bytes of libproc and sysctl mean: pure functions, no ctypes.
+
+Offsets are those of sys/proc_info.h and sys/resource.h (64-bit, stable since 10.9); a buffer that is too short gives
+None, never a guess. This has not run on a Mac; tests/machine/test_macos.py packs the documented layouts.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+import msgspec
+
+from midwatch.machine.procs import Stat
+
+BSDINFO_SIZE = 136  # struct proc_bsdinfo
+FDINFO_SIZE = 8  # struct proc_fdinfo {int32 fd; uint32 type}
+SOCKETINFO_SIZE = (
+    792  # struct socket_fdinfo: the kernel wants the whole size, the parts below lie at its start
+)
+RUSAGE_SIZE = 16 + 8 * 64  # rusage_info_v4 and room for its successors
+FDTYPE_SOCKET = 2
+_FOOTPRINT, _LIFETIME_MAX = 7, 28  # u64 index after the 16-byte uuid
+_STATES = {1: "I", 2: "R", 3: "S", 4: "T", 5: "Z"}  # SIDL SRUN SSLEEP SSTOP SZOMB
+_KIND, _LPORT, _VFLAG, _LADDR, _TCP_STATE = 256, 268, 288, 312, 344  # inside socket_fdinfo
+_SOCKINFO_TCP, _TSI_S_LISTEN, _INI_IPV4 = 2, 1, 1
+
+
+def bsdinfo(data: bytes, session: int = 0) -> Stat | None:
+    """struct proc_bsdinfo. The session is not in it: the caller asks getsid(2). Start is in microseconds."""
+    if len(data) < BSDINFO_SIZE:
+        return None
+    _, status, _, pid, ppid = struct.unpack_from("=5I", data, 0)
+    (pgid,) = struct.unpack_from("=I", data, 100)
+    seconds, micros = struct.unpack_from("=2Q", data, 120)
+    return Stat(pid, _STATES.get(status, "?"), ppid, pgid, session, 1, seconds * 1_000_000 + micros)
+
+
+class Footprint(msgspec.Struct, frozen=True):
+    """phys_footprint now and its lifetime maximum, in bytes."""
+
+    now: int
+    most: int
+
+
+def footprint(data: bytes) -> Footprint | None:
+    """struct rusage_info_v4."""
+    if len(data) < 16 + 8 * (_LIFETIME_MAX + 1):
+        return None
+    values = struct.unpack_from(f"={_LIFETIME_MAX + 1}Q", data, 16)
+    return Footprint(values[_FOOTPRINT], values[_LIFETIME_MAX])
+
+
+def descriptors(data: bytes) -> list[tuple[int, int]]:
+    """An array of struct proc_fdinfo as (fd, type)."""
+    whole = len(data) - len(data) % FDINFO_SIZE
+    return [(fd, kind) for fd, kind in struct.iter_unpack("=iI", data[:whole])]
+
+
+class Listening(msgspec.Struct, frozen=True):
+    """A TCP socket in LISTEN."""
+
+    address: bytes
+    port: int
+
+
+def listening(data: bytes) -> Listening | None:
+    """struct socket_fdinfo, when it is a listening TCP socket."""
+    if len(data) < _TCP_STATE + 4:
+        return None
+    (kind,) = struct.unpack_from("=i", data, _KIND)
+    (state,) = struct.unpack_from("=i", data, _TCP_STATE)
+    if kind != _SOCKINFO_TCP or state != _TSI_S_LISTEN:
+        return None
+    (port,) = struct.unpack_from("=i", data, _LPORT)
+    raw = data[_LADDR : _LADDR + 16]
+    # struct in4in6_addr: the IPv4 address is the last of four words
+    address = raw[12:16] if data[_VFLAG] & _INI_IPV4 else raw
+    return Listening(address, socket.ntohs(port & 0xFFFF))
+
+
+def environment(data: bytes) -> list[bytes]:
+    """The environment in a KERN_PROCARGS2 buffer: argc, path, padding, argc strings, then NAME=value strings."""
+    if len(data) < 4:
+        return []
+    (argc,) = struct.unpack_from("=i", data, 0)
+    path_end = data.find(b"\0", 4)
+    if argc < 0 or path_end < 0:
+        return []
+    at = path_end
+    while at < len(data) and data[at] == 0:
+        at += 1
+    strings = data[at:].split(b"\0")
+    found: list[bytes] = []
+    for text in strings[argc:]:
+        if not text:
+            break  # Apple's own strings follow an empty one
+        found.append(text)
+    return found
+
+
+def marker(data: bytes, name: bytes = b"MIDWATCH_RUN=") -> str | None:
+    """MIDWATCH_RUN of a KERN_PROCARGS2 buffer."""
+    for text in environment(data):
+        if text.startswith(name):
+            return text[len(name) :].decode("utf-8", "surrogateescape")
+    return None
