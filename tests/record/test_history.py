@@ -37,10 +37,18 @@ def test_a_run_is_one_row_from_birth_to_death(make: Callable[..., SqliteHistory]
     """What is known later adds to what is known already; unknown fields are kept beside."""
     history: HistoryPort = make()
     history.add_run({"run": "a.b.1", "service": "a/b", "started": NOW, "pid": 5})
-    history.add_run({"run_id": "a.b.1", "ended": NOW + 1, "cause": "crash", "code": 1, "tail": "oops", "x": [1]})
+    history.add_run(
+        {"run_id": "a.b.1", "ended": NOW + 1, "cause": "crash", "code": 1, "tail": "oops", "x": [1]}
+    )
     history.add_run({"run": "a.b.1", "pid": None, "verdict": "late"})
     (row,) = history.runs("a/b", 10)
-    assert (row["pid"], row["started"], row["ended"], row["cause"], row["code"]) == (5, NOW, NOW + 1, "crash", 1)
+    assert (row["pid"], row["started"], row["ended"], row["cause"], row["code"]) == (
+        5,
+        NOW,
+        NOW + 1,
+        "crash",
+        1,
+    )
     assert (row["tail"], row["x"], row["verdict"]) == ("oops", [1], "late")
     history.add_run({"service": "no run id"})
     assert len(history.runs(None, 10)) == 1
@@ -51,7 +59,12 @@ def test_questions(make: Callable[..., SqliteHistory]) -> None:
     history = make()
     for number in range(10):
         for service, cause in (("a/b", "crash"), ("a/c", "clean")):
-            row = {"run": f"{service}.{number}", "service": service, "started": NOW + number, "ended": NOW + number + 0.5}
+            row = {
+                "run": f"{service}.{number}",
+                "service": service,
+                "started": NOW + number,
+                "ended": NOW + number + 0.5,
+            }
             history.add_run({**row, "cause": cause})
     history.add_run({"run": "a/b.alive", "service": "a/b", "started": NOW + 99})
     assert [row["run"] for row in history.runs("a/b", 2)] == ["a/b.alive", "a/b.9"]
@@ -59,7 +72,9 @@ def test_questions(make: Callable[..., SqliteHistory]) -> None:
     assert history.counts(None, NOW + 5) == {"crash": 5, "clean": 5}
     assert history.counts("a/c", 0.0) == {"clean": 10}
     assert history.runs(None, 0) == []
-    history.add_decision({"at": NOW, "service": "a/b", "event": "backoff", "decision": "crash 1 of 10", "ms": 1000})
+    history.add_decision(
+        {"at": NOW, "service": "a/b", "event": "backoff", "decision": "crash 1 of 10", "ms": 1000}
+    )
     (decision,) = history.decisions("a/b")
     assert (decision["decision"], decision["ms"]) == ("crash 1 of 10", 1000)
 
@@ -75,13 +90,17 @@ def fill_journal(desk: Any, folder: Path) -> None:
     journal = desk.journal(folder)
     journal.write("run.spawned", NOON, service="a/b", run="a.b.1", fields={"pid": 5})
     fields = {"code": 1, "cause": "crash", "duration_ms": 2500, "decision": "crash 1 of 10", "pid": 5}
-    journal.write("run.exited", NOON + 2.5, service="a/b", run="a.b.1", fields=fields, input={"e": "exited"}, awake=1.0)
+    journal.write(
+        "run.exited", NOON + 2.5, service="a/b", run="a.b.1", fields=fields, input={"e": "exited"}, awake=1.0
+    )
     journal.write("backoff", NOON + 2.5, service="a/b", run="a.b.1", fields={"ms": 1000, "reason": "crash"})
     journal.write("run.ready", NOON + 9, service="a/b", run="a.b.2")
     journal.close()
 
 
-def test_it_is_built_again_from_the_journal(tmp_path: Path, desk: Any, make: Callable[..., SqliteHistory]) -> None:
+def test_it_is_built_again_from_the_journal(
+    tmp_path: Path, desk: Any, make: Callable[..., SqliteHistory]
+) -> None:
     """Delete it, rebuild it: runs and decisions are there; doing it twice doubles nothing."""
     fill_journal(desk, tmp_path / "j")
     history = make()
@@ -93,7 +112,9 @@ def test_it_is_built_again_from_the_journal(tmp_path: Path, desk: Any, make: Cal
         assert [item["event"] for item in history.decisions()] == ["backoff", "run.exited"]
 
 
-def test_a_line_fed_live_gives_the_same_rows(tmp_path: Path, desk: Any, make: Callable[..., SqliteHistory]) -> None:
+def test_a_line_fed_live_gives_the_same_rows(
+    tmp_path: Path, desk: Any, make: Callable[..., SqliteHistory]
+) -> None:
     """The engine may hand over journal lines as they are written."""
     from midwatch.record.journal import read
 
@@ -108,13 +129,15 @@ def test_a_line_fed_live_gives_the_same_rows(tmp_path: Path, desk: Any, make: Ca
     assert rows_of({"event": "run.exited"}) == []
 
 
-DAMAGE = {
+DAMAGE: dict[str, Callable[[Path], object]] = {
     "garbage": lambda path: path.write_bytes(b"garbage " * 1000),
     "header": lambda path: path.write_bytes(b"\0" * 100 + path.read_bytes()[100:]),
     "pages": lambda path: path.write_bytes(path.read_bytes()[:4096] + b"\xff" * 60_000),
     "half": lambda path: path.write_bytes(path.read_bytes()[:5000]),
     "version": lambda path: sqlite3.connect(path).execute("PRAGMA user_version = 99").connection.close(),
-    "tables": lambda path: sqlite3.connect(path).execute("ALTER TABLE runs DROP COLUMN cause").connection.close(),
+    "tables": lambda path: (
+        sqlite3.connect(path).execute("ALTER TABLE runs DROP COLUMN cause").connection.close()
+    ),
 }
 
 
@@ -144,7 +167,9 @@ def test_an_empty_file_is_a_new_history(tmp_path: Path, make: Callable[..., Sqli
     assert make().runs() == []
 
 
-def test_files_are_private_and_links_are_not_followed(tmp_path: Path, make: Callable[..., SqliteHistory]) -> None:
+def test_files_are_private_and_links_are_not_followed(
+    tmp_path: Path, make: Callable[..., SqliteHistory]
+) -> None:
     """0600 for the file and what SQLite puts beside it; a symbolic link costs rows, not its target."""
     history = make(tmp_path / "new" / "history.db")
     history.add_run({"run": "a.b.1", "started": NOW})
@@ -198,7 +223,9 @@ def test_the_file_is_bounded(tmp_path: Path, make: Callable[..., SqliteHistory])
     assert (tmp_path / "history.db").stat().st_size <= 1 << 20
 
 
-def test_a_full_disk_costs_rows_only(mount: Callable[[str], Path], make: Callable[..., SqliteHistory]) -> None:
+def test_a_full_disk_costs_rows_only(
+    mount: Callable[[str], Path], make: Callable[..., SqliteHistory]
+) -> None:
     """Full disk: said once, nothing raised, nothing moved aside."""
     disk = mount("size=200k")
     said: list[str] = []
@@ -214,7 +241,9 @@ def test_a_full_disk_costs_rows_only(mount: Callable[[str], Path], make: Callabl
     history.close(30)
 
 
-def test_a_read_only_disk_costs_rows_only(mount: Callable[[str], Path], make: Callable[..., SqliteHistory]) -> None:
+def test_a_read_only_disk_costs_rows_only(
+    mount: Callable[[str], Path], make: Callable[..., SqliteHistory]
+) -> None:
     """H4 for the history: read-only state folder."""
     disk = mount("size=200k,ro")
     said: list[str] = []
@@ -226,7 +255,16 @@ def test_a_read_only_disk_costs_rows_only(mount: Callable[[str], Path], make: Ca
     assert len(said) == 1
 
 
-AWKWARD: list[Any] = ["\ud800", 10**30, {1, 2}, b"\xff", float("nan"), {"a": object()}, ["x", {"y": "\udfff"}], True]
+AWKWARD: list[Any] = [
+    "\ud800",
+    10**30,
+    {1, 2},
+    b"\xff",
+    float("nan"),
+    {"a": object()},
+    ["x", {"y": "\udfff"}],
+    True,
+]
 
 
 @pytest.mark.parametrize("value", AWKWARD, ids=repr)

@@ -127,7 +127,10 @@ def open_log(file: LogFile) -> IO[bytes]:
         return os.fdopen(open_read(file.path), "rb", buffering=0)
     import gzip
 
-    return gzip.GzipFile(fileobj=os.fdopen(open_read(file.path), "rb"), mode="rb")  # type: ignore[return-value]
+    raw = os.fdopen(open_read(file.path), "rb")
+    packed = gzip.GzipFile(fileobj=raw, mode="rb")
+    packed.myfileobj = raw  # type: ignore[assignment]  # closed together
+    return packed  # type: ignore[return-value]
 
 
 def stream(folder: Path, *, run: str | None = None, stream: str = "out") -> Iterator[bytes]:

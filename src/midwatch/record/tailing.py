@@ -46,22 +46,26 @@ def follow(
     seen, reading, first = _start(folder, run, stream, lines)
     if first:
         yield first
-    while True:
-        fresh = False
-        for file in files(folder, run=run, stream=stream):
-            key = (file.run_no, file.n)
-            if key > seen and (opened := _try_open(file)) is not None:
-                seen = key
-                reading.append(opened)
+    try:
+        while True:
+            for file in files(folder, run=run, stream=stream):
+                key = (file.run_no, file.n)
+                if key > seen and (opened := _try_open(file)) is not None:
+                    seen = key
+                    reading.append(opened)
+            fresh = False
+            for item in reading:
+                while data := item.read():
+                    fresh = True
+                    item.quiet = 0
+                    yield data
+            reading = _still_needed(reading)
+            if not fresh:
+                yield None
+                time.sleep(poll)
+    finally:
         for item in reading:
-            while data := item.read():
-                fresh = True
-                item.quiet = 0
-                yield data
-        reading = _still_needed(reading)
-        if not fresh:
-            yield None
-            time.sleep(poll)
+            item.source.close()
 
 
 def _start(
@@ -70,7 +74,7 @@ def _start(
     """Where to begin, and the last lines before that; looked at again when it grew in between."""
     known = files(folder, run=run, stream=stream)
     if not known:
-        return (0, 0), [], b""
+        return (-1, -1), [], b""
     newest = known[-1]
     opened = _try_open(newest)
     if opened is None or newest.zipped:
