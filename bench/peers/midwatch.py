@@ -31,7 +31,7 @@ class Midwatch(Peer):
 
     def install(self) -> str:
         """The command beside this interpreter, else the package in this checkout."""
-        self._keepers: dict[Path, int] = {}
+        self._pairs: dict[Path, tuple[int, int]] = {}  # by session: keeper, engine
         beside = Path(sys.executable).with_name("midwatch")
         self.command = [str(beside)] if beside.exists() else [sys.executable, "-m", "midwatch"]
         try:
@@ -76,22 +76,20 @@ class Midwatch(Peer):
 
     def roots(self, plan: Plan, started: list[int]) -> list[int]:
         """The keeper: all else of ours descends from it (the start command ends and does not count)."""
-        if plan.folder not in self._keepers:
+        if plan.folder not in self._pairs:
             try:
-                status = json.loads(run([*self.command, "ps", "--json"], 20.0, self.env(plan), plan.folder))
-                self._keepers[plan.folder] = int(status["daemon"]["keeper_pid"])
+                status = json.loads(run([*self.command, "ps", "--json"], 20.0, self.env(plan), plan.folder))["daemon"]
+                self._pairs[plan.folder] = (int(status["keeper_pid"]), int(status["pid"]))
             except (OSError, ValueError, KeyError, TypeError):
                 return started
-        return [self._keepers[plan.folder]]
+        return [self._pairs[plan.folder][0]]
 
     def role(self, plan: Plan, pid: int) -> str:
         """Keeper, engine, the gates that wait inside cgroups for the next run, and short-lived helpers."""
-        if pid == self._keepers.get(plan.folder):
-            return "keeper"
-        words = procs.command(pid)
-        if "midwatch-gate" in words:
-            return "gates"
-        return "engine" if "midwatch-engine" in words else "helper"
+        pair = self._pairs.get(plan.folder, (0, 0))
+        if pid in pair:
+            return ("keeper", "engine")[pair.index(pid)]
+        return "gates" if "midwatch-gate" in procs.command(pid) else "helper"
 
     def stop(self, plan: Plan, roots: list[int]) -> None:
         run([*self.command, "down", "--all"], 20.0, self.env(plan), plan.folder)
