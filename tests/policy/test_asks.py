@@ -71,6 +71,8 @@ def test_restart_during_a_wait_tries_now(world: Any) -> None:
     """The wait ends, the counters stay."""
     w = world().lives((1, 1.0))
     w.ask("restart", "r")
+    assert w.state.phase == "pending"
+    w.feed(Permit())
     assert w.state.phase == "starting"
     assert w.state.crash_count == 1
 

@@ -9,13 +9,12 @@ from msgspec.structs import replace
 
 from midwatch.model.service import Probe
 from midwatch.policy.defaults import default_rules
-from midwatch.policy.ladder import ladder_problems, stop_takes
+from midwatch.policy.ladder import ladder_problems
 
 
 def test_the_defaults_are_in_order() -> None:
     rules = replace(default_rules(), ready=Probe(tcp="x:1"), health=Probe(tcp="x:1", every=30.0, timeout=10.0))
     assert ladder_problems(rules) == []
-    assert stop_takes(rules) == 15.0
 
 
 def test_the_outer_managers_patience_must_exceed_the_ladder() -> None:

@@ -19,7 +19,7 @@ def test_every_pair_of_phase_and_event_is_hit_exactly_once() -> None:
 
 def test_a_double_row_and_a_hole_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """The table cannot be loaded when a pair is hit twice or never."""
-    monkeypatch.setattr(state, "TABLE", (*state.TABLE, state.TABLE[0]))
+    monkeypatch.setattr(state, "TABLE", (*state.TABLE, state.TABLE[0]._replace(why="again")))
     with pytest.raises(ValueError, match="two rows"):
         state.cells()
     monkeypatch.setattr(state, "TABLE", state.TABLE[1:-1])

@@ -29,10 +29,7 @@ Phase = Literal[
 
 
 class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What follows once the tree of the last run is gone: the phase to enter, after how long, and why.
-
-    "starting" means: spawn at once; "pending": ask the fleet first. `message` is for the job and the journal.
-    """
+    """What follows once the tree is gone ("starting": spawn at once; "pending": ask the fleet), and why, in words."""
 
     phase: Phase
     delay: float = 0.0

@@ -1,8 +1,8 @@
 """Bytes, seconds and windows: read what people write, print what people read.
 
-`512M` is 512 x 2^20 bytes; `1.5G`, `2GiB`, `4096` are fine, "2 GBB" is refused with words. Durations are `250ms`,
-`10s`, `5m`, `1h30m`, `24h`, `2d` or plain seconds. A window is "10 in 60s", or "off". `format_*` is for people, `exact_*`
-reads back as exactly the same value. Must not know which key a value belongs to. Tests: tests/model/test_units.py.
+`512M` is 512 x 2^20 bytes; `1.5G`, `2GiB`, `4096` are fine, "2 GBB" is refused with words. Durations: `250ms`, `10s`,
+`1h30m`, `2d` or plain seconds. A window: "10 in 60s", or "off". `format_*` is for people, `exact_*` reads back as the
+same value. Must not know which key a value belongs to. Tests: tests/model/test_units.py.
 """
 
 from __future__ import annotations

@@ -32,8 +32,7 @@ def window_of(d: Draft, name: str) -> Window | None:
 
 def recent(times: tuple[float, ...], window: Window, now: float) -> tuple[float, ...]:
     """What of `times` still counts: strictly younger than the window is long."""
-    edge = now - window.seconds
-    return times if not times or times[0] > edge else tuple(t for t in times if t > edge)
+    return tuple(t for t in times if t > now - window.seconds)
 
 
 def push(d: Draft, name: str, window: Window) -> int:
@@ -61,8 +60,8 @@ def spend_slow(d: Draft, base: str) -> Notes:
         episode(d, name, 0)
     elif name not in d.s.episodes:
         episode(d, name, 1)
-        words = f"{count} in {format_seconds(window.seconds)}: not stable, although each run lives long enough"
-        return [_warning("flapping", name, count, window, words)]
+        words = "not stable, although each run lives long enough"
+        return [_warning("flapping", name, count, window, f"{count} in {format_seconds(window.seconds)}: {words}")]
     return []
 
 
@@ -89,8 +88,8 @@ def _next(delay: float) -> str:
 
 
 def _warning(reason: str, budget: str, count: int, window: Window, words: str) -> Note:
-    fields = {"reason": reason, "budget": budget, "count": count, "window_ms": round(window.seconds * 1000)}
-    return Note("health.warn", {**fields, "decision": words})
+    much = {"count": count, "window_ms": round(window.seconds * 1000), "decision": words}
+    return Note("health.warn", {"reason": reason, "budget": budget, **much})
 
 
 def _crash(d: Draft, cause: Cause, duration: float) -> tuple[Plan, Notes]:

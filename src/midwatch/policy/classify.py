@@ -63,21 +63,11 @@ def how(facts: ExitFacts) -> str:
     return "unknown status" if facts.code is None else f"exit code {facts.code}"
 
 
-def _is_oom(c: Context) -> bool:
-    killed = c.facts.code == 137 or c.got("SIGKILL")
-    return killed and (c.facts.oom_kills > 0 or c.facts.kernel_oom is not None)
-
-
 def _stop_words(c: Context) -> Words:
     who = f"asked to stop by {c.by}" if c.by else "asked to stop"
     if c.got("SIGKILL"):
         return who, f"it did not leave within {format_seconds(c.rules.stop.grace)} and was killed"
     return who, f"it ended with {how(c.facts)} after the stop signal"
-
-
-def _permanent_words(c: Context) -> Words:
-    meaning = " (configuration error)" if c.facts.code == 78 else ""
-    return (f"exit code {c.facts.code}{meaning} says that a new try cannot help",)
 
 
 def _oom_words(c: Context) -> Words:
@@ -124,41 +114,26 @@ def _wrapper_doubts(c: Context) -> Words:
 # Order matters: our own intent first, then what the program declared, then evidence, then signals, then the rest.
 RULES: tuple[Rule, ...] = (
     Rule("requested", 1.0, lambda c: c.why == "requested", _stop_words),
-    Rule(
-        "unhealthy", 1.0, lambda c: c.why == "unhealthy",
-        lambda c: ("we stopped it: it was not ready in time or failed its health probe", *filter(None, [c.detail])),
-    ),
-    Rule(
-        "lost", 0.5, lambda c: c.facts.status is None, lambda _: ("it ended while nobody could read its status",),
-        lambda _: ("the exit code is unknown, so a crash cannot be excluded",),
-    ),
-    Rule(
-        "drain", 1.0, lambda c: c.facts.code is not None and c.facts.code == c.rules.drain_code,
-        lambda c: (f"it left by itself with its declared drain code {c.rules.drain_code}",),
-    ),
-    Rule(
-        "permanent", 1.0, lambda c: c.facts.code in c.rules.permanent_codes, _permanent_words,
-        do=("read the last lines of its output and correct the configuration; it is looked at again by itself",),
-    ),
+    Rule("unhealthy", 1.0, lambda c: c.why == "unhealthy",
+         lambda c: ("we stopped it: it was not ready in time or failed its health probe", *filter(None, [c.detail]))),
+    Rule("lost", 0.5, lambda c: c.facts.status is None, lambda _: ("it ended while nobody could read its status",),
+         lambda _: ("the exit code is unknown, so a crash cannot be excluded",)),
+    Rule("drain", 1.0, lambda c: c.facts.code is not None and c.facts.code == c.rules.drain_code,
+         lambda c: (f"it left by itself with its declared drain code {c.rules.drain_code}",)),
+    Rule("permanent", 1.0, lambda c: c.facts.code in c.rules.permanent_codes,
+         lambda c: (f"exit code {c.facts.code} says that a new try cannot help (78: configuration error)",),
+         do=("read the last lines of its output and correct the configuration; it is looked at again by itself",)),
     Rule("clean", 1.0, lambda c: c.facts.code == 0, _lived),
-    Rule(
-        "oom", 0.95, _is_oom, _oom_words, _wrapper_doubts,
-        do=("raise its memory line, or find what grows: the kernel killed it, not its own fault handling",),
-    ),
-    Rule(
-        "segfault", 1.0, lambda c: c.got("SIGSEGV", "SIGBUS"),
-        lambda c: (f"{how(c.facts)}: it touched memory it does not own",),
-        do=("look for a native extension or library that was updated last",),
-    ),
-    Rule(
-        "abort", 1.0, lambda c: c.got("SIGABRT"),
-        lambda _: ("SIGABRT: it ended itself, as a failed assertion or abort() does",),
-        do=("the reason is usually in the last lines of its output",),
-    ),
-    Rule(
-        "killed", 0.9, lambda c: c.got("SIGTERM", "SIGKILL", "SIGINT", "SIGHUP", "SIGQUIT"),
-        lambda c: (f"{how(c.facts)} arrived from outside; we did not send it",), _killed_doubts,
-    ),
+    Rule("oom", 0.95, lambda c: (c.facts.code == 137 or c.got("SIGKILL"))
+         and (c.facts.oom_kills > 0 or c.facts.kernel_oom is not None), _oom_words, _wrapper_doubts,
+         do=("raise its memory line, or find what grows: the kernel killed it, not its own fault handling",)),
+    Rule("segfault", 1.0, lambda c: c.got("SIGSEGV", "SIGBUS"),
+         lambda c: (f"{how(c.facts)}: it touched memory it does not own",),
+         do=("look for a native extension or library that was updated last",)),
+    Rule("abort", 1.0, lambda c: c.got("SIGABRT"), lambda _: ("SIGABRT: it ended itself, as a failed assertion does",),
+         do=("the reason is usually in the last lines of its output",)),
+    Rule("killed", 0.9, lambda c: c.got("SIGTERM", "SIGKILL", "SIGINT", "SIGHUP", "SIGQUIT"),
+         lambda c: (f"{how(c.facts)} arrived from outside; we did not send it",), _killed_doubts),
     Rule("crash", 1.0, lambda _: True, _crash_words, _wrapper_doubts),
 )  # fmt: skip
 

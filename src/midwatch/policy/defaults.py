@@ -1,8 +1,7 @@
 """Every threshold of Midwatch: its value, unit, reason or measurement, and the test that pins it.
 
-A figure is `_figure(name, value, unit, why, test)`; the module constant is its value, `FIGURES` is the table that
-docs/reference prints. Must not decide anything: policy reads these through model values (`Rules`), the
-engine and the record take them as parameters. Tests: tests/policy/test_defaults.py.
+The module constant is the value, `FIGURES` the table that docs/reference prints. Must not decide anything: the policy
+reads these through model values (`Rules`), others take them as parameters. Tests: tests/policy/test_defaults.py.
 """
 
 from __future__ import annotations
@@ -19,8 +18,6 @@ DAY = 86_400.0
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """One threshold, and which test pins it ("file::test")."""
-
     name: str
     value: object
     unit: str
@@ -37,7 +34,7 @@ def _figure(name: str, value: T, unit: str, why: str, test: str) -> T:
     return value
 
 
-_BUDGET, _BACKOFF, _LIFE = "test_budgets.py::", "test_backoff.py::", "test_life.py::"
+_BUDGET, _BACKOFF = "test_budgets.py::", "test_backoff.py::"
 _PIN = "test_defaults.py::test_figures_used_outside_the_policy"
 
 # -- budgets: what an exit may cost before something changes
@@ -117,19 +114,14 @@ CONTROL_IDLE = _figure("CONTROL_IDLE", 600.0, "s", "a forgotten connection too",
 
 def default_budgets() -> Budgets:
     """The budgets a service has when its table says nothing."""
-    return Budgets(
-        crash=CRASH, stable_after=STABLE_AFTER, clean=CLEAN, drain=DRAIN, unhealthy=UNHEALTHY, memory=MEMORY,
-        killed=KILLED, crash_slow=CRASH_SLOW, drain_slow=DRAIN_SLOW, unhealthy_slow=UNHEALTHY_SLOW,
-        memory_slow=MEMORY_SLOW, killed_slow=KILLED_SLOW,
-    )  # fmt: skip
+    slow = (CRASH_SLOW, None, DRAIN_SLOW, UNHEALTHY_SLOW, MEMORY_SLOW, KILLED_SLOW)
+    return Budgets(CRASH, STABLE_AFTER, CLEAN, DRAIN, UNHEALTHY, MEMORY, KILLED, *slow)
 
 
 def default_backoff() -> Backoff:
     """The delays a service has when its table says nothing."""
-    return Backoff(
-        first=BACKOFF_FIRST, most=BACKOFF_MOST, jitter=JITTER, drain=DRAIN_DELAY, over=OVER_FIRST,
-        degraded_first=DEGRADED_FIRST, degraded_most=DEGRADED_MOST, recheck=RECHECK,
-    )  # fmt: skip
+    growing = {"degraded_first": DEGRADED_FIRST, "degraded_most": DEGRADED_MOST, "recheck": RECHECK}
+    return Backoff(first=BACKOFF_FIRST, most=BACKOFF_MOST, jitter=JITTER, drain=DRAIN_DELAY, over=OVER_FIRST, **growing)
 
 
 def default_stop() -> Stop:
@@ -144,7 +136,7 @@ def default_logs() -> Logs:
 
 def default_rules() -> Rules:
     """The rules of a service whose table holds only a command."""
-    return Rules(budgets=default_budgets(), backoff=default_backoff(), stop=default_stop(), permanent_codes=PERMANENT_CODES)
+    return Rules(default_budgets(), default_backoff(), default_stop(), permanent_codes=PERMANENT_CODES)
 
 
 def low_disk_reserve(total_bytes: int) -> int:

@@ -59,9 +59,8 @@ class Draft:
 
     def settle(self, ok: bool, message: str) -> None:
         """Settle the job of the current intent, if there is one."""
-        if self.s.job is not None:
-            self.actions.append(Settle(self.s.job, ok, message))
-            self.set(job=None)
+        self.answer(self.s.job, ok, message)
+        self.set(job=None)
 
     def take(self, job: str) -> None:
         """A newer intent: the older job ends as replaced, the new one is settled later."""

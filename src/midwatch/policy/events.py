@@ -77,6 +77,5 @@ EVENTS: dict[str, EventKind] = {
 
 def reference() -> str:
     """The table of all events as Markdown, for docs/reference."""
-    lines = ["| event | fields | meaning |", "|---|---|---|"]
-    lines += [f"| `{e.name}` | {' '.join(f'`{f}`' for f in e.fields)} | {e.meaning} |" for e in EVENTS.values()]
-    return "\n".join(lines) + "\n"
+    rows = (f"| `{e.name}` | {' '.join(f'`{f}`' for f in e.fields)} | {e.meaning} |\n" for e in EVENTS.values())
+    return "| event | fields | meaning |\n|---|---|---|\n" + "".join(rows)

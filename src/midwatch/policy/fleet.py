@@ -1,9 +1,8 @@
 """Who may start when: dependencies between services, decided on what each one is right now.
 
-The engine keeps one `Fleet` and tells it every new state; it answers with the services that get `Permit`. A need is
-`started` (it lives), `ready` (it is up) or `completed` (it is done). This is the only mutable thing in the policy: a
-change costs O(its dependents), also with 500 services. Nothing is stopped because a need went away. Must not
-know rules beyond `needs`. Tests: tests/policy/test_fleet.py.
+The engine tells its one `Fleet` every new state and is told who gets `Permit`. A need is `started` (it lives), `ready`
+(it is up) or `completed` (it is done). The only mutable thing in the policy: a change costs O(its dependents). Nothing
+is stopped because a need went away. Must not know rules beyond `needs`. Tests: tests/policy/test_fleet.py.
 """
 
 from __future__ import annotations
@@ -43,10 +42,8 @@ def needs_problem(needs: Needs) -> FleetError | None:
 
 
 def _met(need: Need, state: ServiceState | None) -> bool:
-    if state is None:
-        return False
-    if need == "completed":
-        return state.phase == "done"
+    if state is None or need == "completed":
+        return state is not None and state.phase == "done"
     return state.phase == "up" or (need == "started" and state.phase == "starting" and state.pid is not None)
 
 
@@ -104,13 +101,9 @@ class Fleet:
 
     def closure(self, services: Iterable[str]) -> tuple[str, ...]:
         """These services and everything they need, in start order."""
-        wanted: set[str] = set()
-        todo = [name for name in services if name in self._needs]
-        while todo:
-            name = todo.pop()
-            if name not in wanted:
-                wanted.add(name)
-                todo += self._needs[name]
+        wanted = {name for name in services if name in self._needs}
+        for wave in self.stop_waves():  # dependents first, so one pass finds everything
+            wanted.update(other for name in wave if name in wanted for other in self._needs[name])
         return tuple(name for wave in self.start_waves(wanted) for name in wave)
 
     def start_waves(self, services: Iterable[str] | None = None) -> list[tuple[str, ...]]:

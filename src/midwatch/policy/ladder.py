@@ -13,11 +13,6 @@ from midwatch.model.units import format_seconds
 from midwatch.policy.defaults import STOP_MARGIN
 
 
-def stop_takes(rules: Rules) -> float:
-    """The longest that a stop may take before it is reported as done or as failed."""
-    return rules.stop.grace + rules.stop.verify
-
-
 def ladder_problems(rules: Rules, outer: float | None = None) -> list[str]:
     """What is wrong with the timers, in words. `outer`: the outer manager's patience, if known."""
     problems = []
@@ -28,7 +23,7 @@ def ladder_problems(rules: Rules, outer: float | None = None) -> list[str]:
         problems.append("stop.verify is 0: nothing could be verified before it is reported")
     for name, probe in (("ready", rules.ready), ("health", rules.health)):
         problems += _probe_problems(name, probe) if probe else []
-    takes = stop_takes(rules) + STOP_MARGIN
+    takes = rules.stop.grace + rules.stop.verify + STOP_MARGIN
     if outer is not None and takes >= outer:
         parts = (format_seconds(s) for s in (takes, rules.stop.grace, rules.stop.verify, STOP_MARGIN, outer))
         words = "a stop may take {} (grace {}, verify {}, margin {}), but the outer manager kills after {}: "

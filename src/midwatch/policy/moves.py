@@ -40,12 +40,11 @@ def came_up(d: Draft) -> None:
 
 def await_ready(d: Draft) -> None:
     """Probe until ready; the deadline counts from the spawn."""
-    ready = d.rules.ready
-    if ready is None:
+    if d.rules.ready is None:
         came_up(d)
-        return
-    d.do(Watch(d.run, "ready"))
-    d.set(wake_at=d.now - d.age + ready.within)
+    else:
+        d.do(Watch(d.run, "ready"))
+        d.set(wake_at=d.now - d.age + d.rules.ready.within)
 
 
 def unwatch(d: Draft) -> None:
@@ -64,11 +63,8 @@ def begin_stop(d: Draft, reason: str, by: str) -> None:
 
 
 def ladder(d: Draft, signalled: bool = False) -> None:
-    """The first rung for a living run: the stop signal and its grace, or the kill when there is no patience left.
-
-    A run whose pid is not known yet waits in `stopping` without a timer: `Spawned` or `Exited` has to come.
-    """
-    if d.s.pid is None:
+    """The first rung for a living run: the stop signal and its grace, or the kill when there is no patience left."""
+    if d.s.pid is None:  # waits without a timer: `Spawned`, `SpawnFailed` or `Exited` has to come
         d.enter("stopping")
     elif d.s.hurry:
         kill(d, 0.0, "asked to be quick")
@@ -89,21 +85,19 @@ def kill(d: Draft, polite: float, because: str = "") -> None:
 
 def exited(d: Draft, verdict: Verdict, facts: ExitFacts, decision: str, warnings: list[Note]) -> None:
     """Write the exit down. The budgets are already spent; what follows is decided by the caller."""
-    d.set(last_cause=verdict.cause, decision=decision)
+    signal = None if facts.signal is None else signal_name(facts.signal)
     known: dict[str, Any] = {  # these are always there: null says "none", not "not told"
-        "run_id": d.run, "pid": d.s.pid, "code": facts.code,
-        "signal": None if facts.signal is None else signal_name(facts.signal), "status": facts.status,
+        "run_id": d.run, "pid": d.s.pid, "code": facts.code, "signal": signal, "status": facts.status,
         "cause": verdict.cause, "confidence": verdict.confidence, "because": verdict.because,
         "duration_ms": round(facts.duration * 1000), "crash_count": d.s.crash_count, "decision": decision,
     }  # fmt: skip
-    more = {
-        "against": verdict.against, "do": verdict.do, "reported_signal": verdict.reported_signal,
-        "max_rss_bytes": facts.max_rss_bytes, "cpu_seconds": facts.cpu_seconds,
-    }  # fmt: skip
-    known.update((name, value) for name, value in more.items() if value not in (None, ()))
+    for name in ("against", "do", "reported_signal", "max_rss_bytes", "cpu_seconds"):
+        value = getattr(verdict, name, None) or getattr(facts, name, None)
+        if value is not None:
+            known[name] = value
     d.do(Note("run.exited", known))
     d.actions += warnings
-    d.set(pid=None, ready=False, health="unknown")
+    d.set(last_cause=verdict.cause, decision=decision, pid=None, ready=False, health="unknown")
 
 
 def count_restart(d: Draft, cause: Cause) -> None:

@@ -1,9 +1,8 @@
 """The back-test: recorded inputs through `step` again, and each decision beside the recorded one.
 
-`replay(snapshot, lines, other rules)` is pure: lines are journal lines as dicts, read by record/. An input stands on
-the first line it caused; the lines of the same service up to the next input are what was decided then. With the rules
-of the time the result is the same by construction; with other rules the world (spawns, exits, probes) is taken from
-the record and only the decisions are new. What cannot be known says "not recorded". Tests: tests/policy/test_replay.py.
+Lines are journal lines as dicts, read by record/. An input stands on the first line it caused; the lines of the same
+service up to the next input are what was decided then. With other rules the world (spawns, exits, probes) is taken from
+the record, only the decisions are new. What cannot be known says "not recorded". Tests: tests/policy/test_replay.py.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ Line = Mapping[str, Any]
 Decisions = tuple[tuple[str, Any], ...]  # (event, fields) in order
 NOT_RECORDED = "not recorded"
 _ENVELOPE = frozenset({"ts", "event", "service", "input", "awake"})
+_WORDS = frozenset({"because", "against", "do", "decision", "error", "detail"})
 
 
 class Compared(msgspec.Struct, frozen=True):
@@ -54,7 +54,7 @@ def replay(
             continue
         name = str(head.get("service") or "")
         event = msgspec.convert(head["input"], ev.Event)  # type: ignore[var-annotated, arg-type, unused-ignore]
-        recorded = tuple((str(line["event"]), _fields(line)) for line in group if _of_policy(line))
+        recorded = _decisions(group)
         tag, at, awake = str(head["input"]["e"]), str(head.get("ts", "")), float(head["awake"])
         state = states.get(name)
         if state is None:
@@ -92,23 +92,17 @@ def _groups(lines: Iterable[Line]) -> Iterator[list[Line]]:
     yield from open_groups.values()
 
 
-def _of_policy(line: Line) -> bool:
-    return line["event"] in EVENTS and EVENTS[line["event"]].source == "policy"
-
-
-def _fields(line: Line) -> dict[str, Any]:
-    return {k: v for k, v in line.items() if k not in _ENVELOPE}
+def _decisions(group: list[Line]) -> Decisions:
+    ours = (line for line in group if line["event"] in EVENTS and EVENTS[line["event"]].source == "policy")
+    return tuple((str(line["event"]), {k: v for k, v in line.items() if k not in _ENVELOPE}) for line in ours)
 
 
 def _same(recorded: Decisions, replayed: Decisions) -> bool:
-    """Equal, where a redacted or added field of the record does not count: each replayed field has to be there."""
-    names = [event for event, _ in recorded] == [event for event, _ in replayed]
-    return names and all(
-        old.get(key) == value
-        for (_, old), (_, new) in zip(recorded, replayed, strict=True)
-        for key, value in new.items()
-        if key not in ("because", "against", "do", "decision", "error", "detail")
-    )
+    """Equal in everything that was decided; the words may have been redacted in the record."""
+    if [event for event, _ in recorded] != [event for event, _ in replayed]:
+        return False
+    both = [(old, new) for (_, old), (_, new) in zip(recorded, replayed, strict=True)]
+    return all(old.get(key) == value for old, new in both for key, value in new.items() if key not in _WORDS)
 
 
 def _other_rules(event: ev.Event, state: ServiceState, awake: float) -> tuple[ev.Event, ServiceState]:

@@ -63,11 +63,9 @@ _AFTER = "starting backoff degraded held gave_up done pending"
 
 TABLE: tuple[Row, ...] = (
     # people
-    _row("stopped backoff degraded held gave_up done", "ask.start", "ask.start_again", "pending"),
-    _row("stopped held gave_up done", "ask.restart", "ask.start_again", "pending"),
+    _row("stopped backoff degraded held gave_up done", "ask.start ask.restart", "ask.start_again", "pending"),
     _row("pending starting", "ask.start", "ask.join", why="it is coming up already"),
     _row("pending", "ask.restart", "ask.join", why="it waits for what it needs"),
-    _row("backoff degraded", "ask.restart", "ask.try_now", "starting"),
     _row("up", "ask.start", "ask.nothing_to_do"),
     _row("stopped", "ask.stop", "ask.nothing_to_do"),
     _row(_ENDING, "ask.start", "ask.start_after", why="the tree has to be gone first"),
@@ -100,9 +98,9 @@ TABLE: tuple[Row, ...] = (
     # the rest
     _row("held", "prechecked", "change.prechecked", "starting"),
     _row("starting up stopping killing stopped pending backoff degraded gave_up done", "prechecked", IGNORED),
-    _row(_LIVING, "rules", "change.rules_living", "up stopping"),
-    _row(_WAITING, "rules", "change.rules_waiting", "starting"),
-    _row("stopped pending done stopping killing", "rules", "change.rules_noted"),
+    _row(_LIVING, "rules", "change.rules", "up stopping"),
+    _row(_WAITING, "rules", "change.rules", "starting"),
+    _row("stopped pending done stopping killing", "rules", "change.rules"),
     _row("starting up killing held", "resumed", "change.resumed"),
     _row("stopping", "resumed", "change.resumed", "killing"),
     _row("stopped pending backoff degraded gave_up done", "resumed", IGNORED, why="nothing ran; timers go on"),
@@ -122,9 +120,8 @@ def cells() -> dict[tuple[str, str], Row]:
     for row in TABLE:
         for phase in row.phases:
             for key in row.keys:
-                if (phase, key) in found:
+                if found.setdefault((phase, key), row) is not row:
                     raise ValueError(f"two rows for {phase} x {key}: {found[phase, key].handler} and {row.handler}")
-                found[phase, key] = row
     missing = [(p, k) for p in PHASES for k in KEYS if (p, k) not in found]
     if missing or len(found) != len(PHASES) * len(KEYS):
         raise ValueError(f"the table has holes or unknown names: {missing}")

@@ -7,7 +7,6 @@ tick that comes too early changes nothing. Must not decide anything itself. Test
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any, cast
 
 from midwatch.model import event as ev
@@ -15,6 +14,7 @@ from midwatch.model.identity import Now
 from midwatch.model.service import Rules
 from midwatch.model.state import ServiceState, Stepped
 from midwatch.policy.draft import Draft
+from midwatch.policy.handlers import ask, change, run
 from midwatch.policy.state import IGNORED, cells
 
 Handler = Callable[[Draft, Any], None]
@@ -33,10 +33,9 @@ def key_of(event: ev.Event) -> str:
 
 
 def _handler(name: str) -> Handler | None:
-    if name == IGNORED:
-        return None
-    module, function = name.split(".")
-    return cast("Handler", getattr(import_module(f"midwatch.policy.handlers.{module}"), function))
+    module, _, function = name.partition(".")
+    modules = {"ask": ask, "run": run, "change": change}
+    return None if name == IGNORED else cast("Handler", getattr(modules[module], function))
 
 
 _HANDLERS = {cell: _handler(row.handler) for cell, row in cells().items()}
@@ -53,9 +52,7 @@ def step(state: ServiceState, event: ev.Event, now: Now) -> Stepped:
         return Stepped(state)  # about a run that is over
     if type(event) is ev.Tick and (state.wake_at is None or now.awake < state.wake_at):
         return Stepped(state)  # early, or of a timer that was moved
-    handler = _HANDLERS[state.phase, key_of(event)]
-    if handler is None:
-        return Stepped(state)
     draft = Draft(state, now.awake)
-    handler(draft, event)
+    if handler := _HANDLERS[state.phase, key_of(event)]:
+        handler(draft, event)
     return Stepped(draft.s, tuple(draft.actions))

@@ -1,8 +1,7 @@
 """Counting recorded exits: the one rule that the policy and every reader of the journal share.
 
-What the policy counts in its process and what `count` reads from rows of a journal is the same table
-(`classify.COSTS`). A cause that this version does not know, or a damaged row, is a problem and never demoted to
-clean (H6). Must not read files. Tests: tests/policy/test_summary.py.
+What the policy counts and `count` reads from a journal is the same table (`classify.COSTS`). An unknown cause, or a
+damaged row, is a problem and never demoted to clean (H6). Must not read files. Tests: tests/policy/test_summary.py.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def fresh_chance(d: Draft) -> None:
 
 
 def start_again(d: Draft, e: Ask) -> None:
-    """Start or restart of something that does not run: the fleet says when."""
+    """Start or restart of something that does not run, also during a wait: the fleet says when. Counters stay."""
     join(d, e)
     fresh_chance(d)
     d.enter("pending", want="up", asked_by="", decision=f"start asked by {e.by}; waits for what it needs")
@@ -87,12 +87,6 @@ def restart_after(d: Draft, e: Ask) -> None:
     """Restart while it is being stopped: the stop goes on, then it starts."""
     join(d, e)
     d.set(want="up", respawn=True, plan=None)
-
-
-def try_now(d: Draft, e: Ask) -> None:
-    """Restart during a wait: the next try comes now. The counters stay."""
-    join(d, e)
-    moves.spawn(d)
 
 
 def reset(d: Draft, e: Ask) -> None:

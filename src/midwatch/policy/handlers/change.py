@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from midwatch.model.action import Kill, Precheck, Watch
 from midwatch.model.event import NewRules, Prechecked, Probed, Resumed, Tick
+from midwatch.model.service import Rules
 from midwatch.model.state import Plan
 from midwatch.model.units import format_seconds
 from midwatch.policy import moves
@@ -93,53 +94,39 @@ def healed(d: Draft, _: Tick) -> None:
     d.set(wake_at=heal_at(d))
 
 
-def _adopt(d: Draft, e: NewRules) -> None:
+def rules(d: Draft, e: NewRules) -> None:
+    """Reload. Changed spawn facts replace what lives, and are a new chance at once for what waits."""
+    before, phase = d.rules, d.s.phase
+    if e.respawn and phase in ("starting", "up"):
+        moves.unwatch(d)  # by the old rules: those probes are what is going on
     d.set(rules=e.rules)
     d.note("service.rules", respawn=e.respawn, job=e.job)
-
-
-def rules_living(d: Draft, e: NewRules) -> None:
-    """A run exists or is being made."""
-    before = d.rules
-    if e.respawn:
-        moves.unwatch(d)  # by the old rules: those probes are what is going on
-        _adopt(d, e)
+    if e.respawn and phase in ("starting", "up"):
         d.take(e.job)
         d.set(why_stopping="requested", respawn=True, plan=None, hurry=False)
         moves.begin_stop(d, "reload", "")
         moves.ladder(d)
-        return
-    _adopt(d, e)
-    if d.s.phase == "starting" and d.s.pid is not None and before.ready != e.rules.ready:
-        moves.await_ready(d)
-    elif d.s.phase == "up":
-        if before.health != e.rules.health:
-            d.do(Watch(d.run, "health" if e.rules.health else None))
-            d.set(health="unknown", probe_failures=0, probe_detail="")
-        d.set(wake_at=heal_at(d))
-    d.answer(e.job, True, "new rules are in force, the run goes on")
-
-
-def rules_noted(d: Draft, e: NewRules) -> None:
-    """Nothing runs, or it is being stopped: a run that follows is made from the new facts anyway."""
-    _adopt(d, e)
-    if e.respawn and d.s.respawn:
-        d.take(e.job)
-    else:
-        d.answer(e.job, True, "new rules are in force; new spawn facts are used at the next start")
-
-
-def rules_waiting(d: Draft, e: NewRules) -> None:
-    """Backoff, degraded, held, gave_up: changed spawn facts are a new chance, at once."""
-    _adopt(d, e)
-    if e.respawn:
+    elif e.respawn and phase in ("backoff", "degraded", "held", "gave_up"):
         d.take(e.job)
         fresh_chance(d)
         moves.spawn(d)
-        return
+    elif e.respawn and d.s.respawn:  # a restart is under way: the run that follows is made from the new facts
+        d.take(e.job)
+    else:
+        _apply_live(d, before, e.rules)
+        d.answer(e.job, True, "new rules are in force" + ("; new spawn facts at the next start" if e.respawn else ""))
+
+
+def _apply_live(d: Draft, before: Rules, after: Rules) -> None:
     if d.s.phase == "held":
         d.do(Precheck())
-    d.answer(e.job, True, "new rules are in force")
+    elif d.s.phase == "starting" and d.s.pid is not None and before.ready != after.ready:
+        moves.await_ready(d)
+    elif d.s.phase == "up":
+        if before.health != after.health:
+            d.do(Watch(d.run, "health" if after.health else None))
+            d.set(health="unknown", probe_failures=0, probe_detail="")
+        d.set(wake_at=heal_at(d))
 
 
 def recheck(d: Draft, _: Tick) -> None:

@@ -17,8 +17,6 @@ from midwatch.policy.budget import episode, held, judge
 from midwatch.policy.classify import classify
 from midwatch.policy.draft import Draft
 
-LEFTOVERS = "leftovers"  # an episode, not a budget: processes that could not be ended are said once
-
 
 def go(d: Draft, _: Permit | Tick) -> None:
     """Everything it needs is there, or the delay is over."""
@@ -108,14 +106,14 @@ def tree_gone(d: Draft, e: TreeGone) -> None:
     """The kill has ended."""
     if e.left > 0:
         words = f"{e.left} process(es) of {e.run} could not be ended; tried again every minute"
-        if LEFTOVERS not in d.s.episodes:
-            episode(d, LEFTOVERS, 1)
+        if "leftovers" not in d.s.episodes:  # an episode, not a budget: said once
+            episode(d, "leftovers", 1)
             d.note("run.leftovers", run_id=e.run, left=e.left, ended=e.ended, verified_by=e.verified_by)
             d.set(decision=words)
         d.settle(False, words)
         d.set(wake_at=d.now + d.rules.backoff.recheck)
         return
-    episode(d, LEFTOVERS, 0)
+    episode(d, "leftovers", 0)
     if d.s.pid is None:
         moves.go_on(d, e.verified_by, e.ended)
     else:  # the keeper's report of the exit is on its way; without it by then, the exit counts as unseen
