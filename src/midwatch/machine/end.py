@@ -17,6 +17,7 @@ from midwatch.machine.procs import Hand
 from midwatch.machine.tree import Found, Scanner
 from midwatch.model.identity import ProcId
 
+_FRESH = 0.25  # seconds: how old the first look may be where a cgroup holds the tree anyway
 _STOP_ROUNDS = 10  # systemd-oomd and oomd give up after as many (spec guards 6.2)
 
 
@@ -32,6 +33,7 @@ class Ending:
         self._found: Found | None = None
         self._seen: set[ProcId] = set()
         self._denied: set[ProcId] = set()
+        self._closed = False  # a look has shown that all members are inside the cgroup
 
     def run(self, polite: float, verify: float) -> Ended:
         """The whole rung, at most `polite + verify` seconds."""
@@ -44,8 +46,19 @@ class Ending:
         return Ended(self._rung(), len(self._seen) - len(left), tuple(left))
 
     def _look(self) -> list[ProcId]:
-        self._found = self._scanner.find(self._tree)
-        members = self._scanner.identities(self._found)
+        """Everybody now. A cgroup that holds the whole tree is asked alone from then on: nobody leaves it by
+        himself.
+        """
+        inside = self._scanner.source.group(self._group) if self._closed and self._group else None
+        if inside is not None:
+            members = self._scanner.identify(inside)
+        else:
+            self._found = self._scanner.find(self._tree, _FRESH if self._group and not self._seen else 0.0)
+            members = self._scanner.identities(self._found)
+            group = self._scanner.source.group(self._group) if self._group else None
+            self._closed = group is not None and self._found.pids <= group
+            if self._closed and group:
+                members = self._scanner.identify(group)  # the picture may be a moment old
         self._seen.update(members)
         return members
 
@@ -111,7 +124,7 @@ class Ending:
 
     def _heads(self, procs: list[ProcId]) -> list[ProcId]:
         """One member of each process group in which nobody but members lives."""
-        if not self._tree.own_group or self._found is None:
+        if not self._tree.own_group or self._found is None or self._closed:
             return []
         picture, pids = self._found.snapshot, self._found.pids
         heads: dict[int, ProcId] = {}

@@ -1,6 +1,6 @@
 """A whole machine in memory, as `ports.Machine`: the one on which engine tests and the drill run.
 
-Passes the same contract tests as the real adapters (tests/machine/contract.py). `end` moves the clock by as
+Passes the same contract tests as the real adapters (tests/machine/test_contract.py). `end` moves the clock by as
 long as it would have taken. What a test does to the machine (`spawn`, `exit`, `advance`, `fail` ...) is in
 fake_stage.py. Must not touch the real system.
 """

@@ -1,7 +1,7 @@
 """The operating system, as the engine sees it: one page of Protocols.
 
 Everything that touches a process, a cgroup, a clock or a device stands behind `Machine`; linux/, macos/ and
-fake.py implement it and pass the same contract tests (tests/machine/contract.py). Methods marked *blocking*
+fake.py implement it and pass the same contract tests (tests/machine/test_contract.py). Methods marked *blocking*
 are called in a worker thread, all others return at once (<= 1 ms). Must not know the policy, the journal or
 the keeper's wire.
 """

@@ -10,6 +10,7 @@ provably ours: see `_by_number`. Must not signal anybody. Tests: tests/machine/t
 from __future__ import annotations
 
 import os
+import threading
 import time
 
 from midwatch.machine.ports import Tree
@@ -29,6 +30,7 @@ class Snapshot:
         self.children: dict[int, list[int]] = {}
         self.sessions: dict[int, list[int]] = {}
         self.groups: dict[int, list[int]] = {}
+        self.indexes: dict[int, Index] = {}
         for stat in source.stats():
             self._add(stat)
 
@@ -57,6 +59,16 @@ class Snapshot:
         return found
 
 
+class Index:
+    """The markers in a snapshot, read once for all trees: who carries what, and who carries nothing."""
+
+    def __init__(self, below: list[int]) -> None:
+        """`below`: those who are asked."""
+        self.below = set(below)
+        self.carriers: dict[str, list[int]] = {}  # each prefix of a marker -> pids
+        self.nameless: list[Stat] = []
+
+
 class Found:
     """The members of a tree and how sure the picture is."""
 
@@ -81,15 +93,21 @@ class Scanner:
         self._markers: dict[tuple[int, int], str] = {}
         self._mains: dict[tuple[int, int], str] = {}
         self._last: Snapshot | None = None
+        self._lock = threading.Lock()
 
     def snapshot(self, max_age: float = 0.0) -> Snapshot:
-        """A picture not older than `max_age` seconds."""
+        """A picture not older than `max_age` seconds; callers who wait for one another share the next."""
+        asked = time.monotonic()
         last = self._last
-        if max_age > 0 and last is not None and time.monotonic() - last.at <= max_age:
+        if max_age > 0 and last is not None and asked - last.at <= max_age:
             return last
-        self._last = fresh = Snapshot(self.source)
-        self._forget(fresh)
-        return fresh
+        with self._lock:
+            last = self._last
+            if last is not None and last.at >= asked:  # begun after we asked: as good as one of our own
+                return last
+            self._last = fresh = Snapshot(self.source)
+            self._forget(fresh)
+            return fresh
 
     def _forget(self, snapshot: Snapshot) -> None:
         for table in (self._markers, self._mains):
@@ -155,7 +173,7 @@ class Scanner:
         later = {pid for pid in named if picture.procs[pid].start >= tree.main.start}
         if holder is not None:
             return later
-        ours = set(picture.below(tree.keeper, self._ours))
+        ours = self._index(picture, tree.keeper).below
         return {pid for pid in later if pid in ours or self._carries(tree, picture.procs[pid])}
 
     def _carries(self, tree: Tree, stat: Stat) -> bool:
@@ -168,23 +186,37 @@ class Scanner:
         keeper = picture.procs.get(tree.keeper)
         alive = keeper is not None and not keeper.dead and keeper.start <= tree.main.start
         found.lineage = alive and self.source.subreaper
-        ask = picture.below(tree.keeper, self._ours) if found.lineage else list(picture.procs)
-        for pid in ask:
-            stat = picture.procs[pid]
-            if pid in roots or pid in self._ours or stat.start < tree.main.start or stat.dead:
+        index = self._index(picture, tree.keeper if found.lineage else 0)
+        roots.update(
+            p for p in index.carriers.get(tree.marker, ()) if picture.procs[p].start >= tree.main.start
+        )
+        for stat in index.nameless:
+            if stat.pid in roots or stat.start < tree.main.start:
                 continue
-            if not stat.session and not stat.pgrp:
-                continue  # a kernel thread
-            if self._carries(tree, stat):
-                roots.add(pid)
+            if not found.lineage:
+                found.readable = found.readable and self.source.may_read(stat.pid)
             elif stat.ppid == tree.keeper and (stat.pid, stat.start) not in self._mains:
                 self._orphan(tree, stat, found, roots)
-            elif (
-                not found.lineage
-                and (stat.pid, stat.start) not in self._markers
-                and not self.source.may_read(pid)
-            ):
-                found.readable = False
+
+    def _index(self, picture: Snapshot, keeper: int) -> Index:
+        """The markers of everything below the keeper; 0: of everybody."""
+        index = picture.indexes.get(keeper)
+        if index is not None:
+            return index
+        index = Index(picture.below(keeper, self._ours) if keeper else list(picture.procs))
+        for pid in index.below - self._ours:
+            stat = picture.procs[pid]
+            if stat.dead or not (stat.session or stat.pgrp):  # the latter: a kernel thread
+                continue
+            marker = self.learn(stat)
+            if marker is None:
+                index.nameless.append(stat)
+                continue
+            parts = marker.split("/")
+            for end in range(1, len(parts) + 1):
+                index.carriers.setdefault("/".join(parts[:end]), []).append(pid)
+        picture.indexes[keeper] = index
+        return index
 
     def _orphan(self, tree: Tree, stat: Stat, found: Found, roots: set[int]) -> None:
         """A child of the keeper without a marker of this run: another's, or one that cleared its
@@ -193,10 +225,15 @@ class Scanner:
         if self.source.writes_to(tree.run, stat.pid):
             roots.add(stat.pid)
             self._markers[stat.pid, stat.start] = tree.marker
-        elif (stat.pid, stat.start) not in self._markers:
+        elif (stat.pid, stat.start) not in self._markers:  # another look may have learnt it meanwhile
             found.strangers.append(stat.pid)
 
     def identities(self, found: Found) -> list[ProcId]:
         """The members as identities."""
         procs = found.snapshot.procs
         return [ProcId(pid, procs[pid].start, self._boot) for pid in sorted(found.pids)]
+
+    def identify(self, pids: set[int]) -> list[ProcId]:
+        """These pids, as far as they are alive, as identities; never ourselves."""
+        stats = (self.source.stat(pid) for pid in sorted(pids - self._ours))
+        return [ProcId(stat.pid, stat.start, self._boot) for stat in stats if stat and not stat.dead]

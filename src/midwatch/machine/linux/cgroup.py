@@ -5,7 +5,7 @@ Two capabilities: `kill` is any v2 group (kill, freeze, events need no controlle
 hybrid machine will do), `memory` a v1 memory group or a v2 group with the memory controller. Without write
 access to our own group (an unprivileged user, a container with /sys/fs/cgroup read-only) there is none, and
 `why_not` says why. Must not know processes beyond the pids it is told to move. Tests:
-tests/machine/test_cgroup.py, contract.py.
+tests/machine/test_cgroup.py, test_contract.py.
 """
 
 from __future__ import annotations
