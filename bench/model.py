@@ -42,7 +42,7 @@ class Capture:
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to configure a peer. Slow ones get fewer restarts: each takes a second or more."""
+    """One way to configure a peer. Slow ones get fewer samples: each takes a second or more."""
 
     name: str = "default"
     pace: Literal["fast", "slow", "rare"] = "fast"

@@ -43,7 +43,7 @@ def options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "measures", nargs="*", metavar="MEASURE", help=f"of {', '.join(MEASURES)} (default: all)"
     )
-    parser.add_argument("--quick", action="store_true", help="fewer samples, smaller sizes: about 5 minutes")
+    parser.add_argument("--quick", action="store_true", help="fewer samples, smaller sizes: about 6 minutes")
     parser.add_argument(
         "--only", default="", metavar="NAMES", help=f"of {', '.join(NAMES)} (bare is always there)"
     )

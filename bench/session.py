@@ -92,7 +92,9 @@ class Session:
         for root in self.roots:
             procs.reap(root)
         if survivors:
-            print(f"{self.label}: pids {[proc.pid for proc in survivors]} could not be ended", file=sys.stderr)
+            print(
+                f"{self.label}: pids {[proc.pid for proc in survivors]} could not be ended", file=sys.stderr
+            )
 
 
 @contextmanager

@@ -22,11 +22,11 @@ class Circus(Peer):
     def variants(self, measure: Measure) -> tuple[Variant, ...]:
         if measure == "restart":
             return (
-                Variant("default", "rare", note="default: check_delay=5"),
-                Variant("fast", "slow", note="fast: check_delay=0.1"),
+                Variant("default", "rare", note="check_delay=5"),
+                Variant("fast", "slow", note="check_delay=0.1"),
             )
         if measure == "logs":
-            return (Variant("50 MB x 10", capture=Capture(50 * 2**20, 10)),)
+            return (Variant("50 MB x 10", "slow", capture=Capture(50 * 2**20, 10)),)
         return (Variant(),)
 
     def configure(self, plan: Plan) -> None:

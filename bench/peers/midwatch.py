@@ -78,7 +78,9 @@ class Midwatch(Peer):
         """The keeper: all else of ours descends from it (the start command ends and does not count)."""
         if plan.folder not in self._pairs:
             try:
-                status = json.loads(run([*self.command, "ps", "--json"], 20.0, self.env(plan), plan.folder))["daemon"]
+                status = json.loads(run([*self.command, "ps", "--json"], 20.0, self.env(plan), plan.folder))[
+                    "daemon"
+                ]
                 self._pairs[plan.folder] = (int(status["keeper_pid"]), int(status["pid"]))
             except (OSError, ValueError, KeyError, TypeError):
                 return started

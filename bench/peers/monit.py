@@ -30,7 +30,7 @@ class Monit(Peer):
                 Variant(
                     "fast",
                     "slow",
-                    note="fast: cycle of 1 s; at Debian's 120 s a restart takes 60 s in the mean",
+                    note="cycle of 1 s; at Debian's 120 s a restart takes 60 s in the mean",
                 ),
             )
         return (Variant("cycle 1 s" if measure == "start500" else "cycle 120 s"),)

@@ -27,7 +27,7 @@ class Runit(Peer):
 
     def variants(self, measure: Measure) -> tuple[Variant, ...]:
         if measure == "logs":
-            return (Variant("svlogd 50 MB x 10", capture=Capture(50 * 2**20, 10)),)
+            return (Variant("svlogd 50 MB x 10", "slow", capture=Capture(50 * 2**20, 10)),)
         return (Variant(),)
 
     def configure(self, plan: Plan) -> None:

@@ -24,7 +24,7 @@ class Supervisor(Peer):
     def variants(self, measure: Measure) -> tuple[Variant, ...]:
         if measure == "restart":
             return (
-                Variant("default", "slow", ("kill",), note="default: exit 0 is not restarted"),
+                Variant("default", "slow", ("kill",), note="exit 0 is not restarted"),
                 Variant("fast", "slow", ("exit", "kill")),
             )
         if measure == "logs":
