@@ -142,7 +142,8 @@ def states() -> str:
     rows = "\n".join(f"| `{phase}` | {STATES[phase]} |" for phase in get_args(Phase))
     return (
         "# States of a service\n\nDrawn from the table that `step` decides by; a test holds that each pair of state "
-        f"and event is in it exactly once.\n\n```mermaid\n{mermaid()}```\n\n| state | the service |\n|---|---|\n{rows}\n"
+        f"and event is in it exactly once.\n\n```mermaid\n{mermaid()}```\n\n"
+        f"| state | the service |\n|---|---|\n{rows}\n"
     )
 
 

@@ -90,7 +90,14 @@ class Daemon:
         return {"jsonrpc": "2.0", "id": request["id"], "result": answer}
 
 
-DAEMON = {"pid": 411, "keeper_pid": 410, "version": "0.1.0", "held_bytes": 18 << 20, "cpu_s": 0.2, "home": "/h"}
+DAEMON = {
+    "pid": 411,
+    "keeper_pid": 410,
+    "version": "0.1.0",
+    "held_bytes": 18 << 20,
+    "cpu_s": 0.2,
+    "home": "/h",
+}
 
 
 def row(name: str, state: str = "up", project: str = "shop", **more: Any) -> dict[str, Any]:

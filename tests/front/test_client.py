@@ -8,10 +8,10 @@ import threading
 from pathlib import Path
 
 import pytest
+from tests.front.conftest import Daemon
 
 from midwatch.engine.client import REQUEST_BYTES, Client, ClientError, DaemonDown, Refused
 from midwatch.engine.layout import Layout
-from tests.front.conftest import Daemon
 
 
 def test_it_asks_and_gets_the_result(daemon: Daemon, layout: Layout) -> None:
@@ -74,7 +74,7 @@ def test_a_silent_daemon_does_not_hold_us(layout: Layout) -> None:
     with socket.socket(socket.AF_UNIX) as mute:
         mute.bind(str(layout.control))
         mute.listen(1)
-        with pytest.raises(ClientError, match="did not answer in 0.05 s; your services are not affected"):
+        with pytest.raises(ClientError, match=r"did not answer in 0\.05 s; your services are not affected"):
             Client(layout.control, timeout=0.05)
 
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.front.conftest import Daemon, Done
 
 from midwatch.front.cli import complete
 from midwatch.front.cli.verbs import VERBS, load
-from tests.front.conftest import Daemon, Done
 
 Cli = Callable[..., Done]
 
@@ -33,7 +33,9 @@ def test_help_has_an_example_and_starts_nothing(cli: Cli, daemon: Daemon, home: 
 def test_the_list_names_every_verb(cli: Cli, words: list[str]) -> None:
     """`midwatch -h` lists all verbs that exist, in the order of a working day."""
     done = cli(*words)
-    listed = [line.split()[0] for line in done.out.partition("Commands:")[2].splitlines() if line[2:3].strip()]
+    listed = [
+        line.split()[0] for line in done.out.partition("Commands:")[2].splitlines() if line[2:3].strip()
+    ]
     assert [word for word in listed if word in VERBS] == list(VERBS)
 
 
@@ -55,7 +57,9 @@ def test_the_list_names_every_verb(cli: Cli, words: list[str]) -> None:
         (["logs", "web", "-n", "many"], None),
     ],
 )
-def test_unknown_words_exit_2_and_change_nothing(cli: Cli, daemon: Daemon, words: list[str], near: str | None) -> None:
+def test_unknown_words_exit_2_and_change_nothing(
+    cli: Cli, daemon: Daemon, words: list[str], near: str | None
+) -> None:
     """H13: one line on stderr with the nearest known word, exit 2; the daemon is asked nothing but its status."""
     done = cli(*words)
     assert done.code == 2
@@ -85,7 +89,19 @@ def test_the_shell_completes_services(cli: Cli, daemon: Daemon, monkeypatch: pyt
 
 def test_completion_script_runs(tmp_path: Path) -> None:
     """The real thing as a shell asks for it: verbs that begin with `re`."""
-    environ = {**os.environ, "_MIDWATCH_COMPLETE": "complete_bash", "COMP_WORDS": "midwatch re", "COMP_CWORD": "1"}
+    environ = {
+        **os.environ,
+        "_MIDWATCH_COMPLETE": "complete_bash",
+        "COMP_WORDS": "midwatch re",
+        "COMP_CWORD": "1",
+    }
     environ |= {"MIDWATCH_HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
-    done = subprocess.run([sys.executable, "-m", "midwatch"], env=environ, capture_output=True, text=True, timeout=50)
+    done = subprocess.run(
+        [sys.executable, "-m", "midwatch"],
+        check=False,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
     assert done.stdout.split() == ["restart", "reload", "reset", "replay"], done.stderr

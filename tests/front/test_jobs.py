@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.front.conftest import Daemon, Done, row
 
 Cli = Callable[..., Done]
@@ -101,7 +100,12 @@ def test_down_without_a_daemon_is_done(cli: Cli) -> None:
 
 @pytest.mark.parametrize(
     ("until", "state", "met", "code"),
-    [("ready", "up", True, 0), ("ready", "held", False, 3), ("ready", "gave_up", False, 3), ("done", "backoff", False, 1)],
+    [
+        ("ready", "up", True, 0),
+        ("ready", "held", False, 3),
+        ("ready", "gave_up", False, 3),
+        ("done", "backoff", False, 1),
+    ],
 )
 def test_wait(cli: Cli, daemon: Daemon, until: str, state: str, met: bool, code: int) -> None:
     """0 when it came true, 3 when it gave up or is held (at once), 1 when time is over."""

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.front.conftest import Daemon, Done
 
 import midwatch
 from midwatch.front.cli import declare, main, overview
-from tests.front.conftest import Daemon, Done
 
 Cli = Callable[..., Done]
 HEAVY = ("typer", "rich", "click", "pydantic", "psutil", "asyncio", "ssl")
@@ -33,7 +33,12 @@ def test_ordinary_lines_load_nothing_heavy(home: Path, words: list[str]) -> None
         f"print([m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, *words], capture_output=True, text=True, timeout=50, cwd=home, check=True
+        [sys.executable, "-c", script, *words],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        cwd=home,
+        check=True,
     )
     assert done.stderr.splitlines()[-1] == "[]", done.stderr
 
@@ -84,7 +89,9 @@ def test_launch_errors_keep_their_code() -> None:
 
 def test_wrong_configuration_is_78_with_every_problem(cli: Cli, daemon: Daemon) -> None:
     """Each problem is a line with file, line and the nearest key; nothing is sent (exit 78)."""
-    Path("midwatch.toml").write_text("[service.web]\ncomand = ['x']\n[service.db]\ncommand = ['x']\nportt = 1\n")
+    Path("midwatch.toml").write_text(
+        "[service.web]\ncomand = ['x']\n[service.db]\ncommand = ['x']\nportt = 1\n"
+    )
     done = cli("up", "-d")
     assert done.code == 78
     assert "midwatch.toml:2" in done.err
@@ -96,7 +103,9 @@ def test_wrong_configuration_is_78_with_every_problem(cli: Cli, daemon: Daemon) 
 def test_a_reader_may_leave(home: Path) -> None:
     """`midwatch schema | head -1` ends quietly as a program killed by SIGPIPE does."""
     script = f"{sys.executable} -m midwatch schema | head -c 1; exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=50, cwd=home)
+    done = subprocess.run(
+        ["bash", "-c", script], check=False, capture_output=True, text=True, timeout=50, cwd=home
+    )
     assert done.returncode in {0, 141}
     assert done.stderr == ""
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.front.conftest import DAEMON, Daemon, Done, row
 
 from midwatch.engine.layout import Layout
 from midwatch.front.cli import ps
-from tests.front.conftest import DAEMON, Daemon, Done, row
 
 Cli = Callable[..., Done]
 NOW = 1795263000.0
@@ -72,7 +72,8 @@ def test_json_has_the_promised_shape(cli: Cli, daemon: Daemon) -> None:
     assert set(document["daemon"]) >= {"pid", "keeper_pid", "version", "held_bytes", "cpu_s"}
     for service in document["services"]:
         assert set(service) >= {
-            "name", "project", "state", "pid", "run_id", "since", "restarts", "memory", "fds", "ready", "health", "decision",
+            "name", "project", "state", "pid", "run_id", "since", "restarts", "memory", "fds", "ready", "health",
+            "decision",
         }  # fmt: skip
         assert set(service["memory"]) >= {"held_bytes", "quality", "soft_bytes", "hard_bytes"}
         assert set(service["fds"]) >= {"open", "soft_limit"}
@@ -93,7 +94,9 @@ def test_a_project_shows_its_own(cli: Cli, daemon: Daemon) -> None:
 def test_without_a_daemon_the_record_speaks(cli: Cli, layout: Layout) -> None:
     """Exit 1, one line on stderr, and what the record knows: a living process is unwatched, never up."""
     layout.runs.mkdir(parents=True)
-    layout.specs.write_text('{"version":1,"specs":[{"project":"shop","name":"web"},{"project":"shop","name":"db"}]}')
+    layout.specs.write_text(
+        '{"version":1,"specs":[{"project":"shop","name":"web"},{"project":"shop","name":"db"}]}'
+    )
     start = int(Path(f"/proc/{os.getpid()}/stat").read_text().rpartition(")")[2].split()[19])
     record: dict[str, Any] = {"run": "shop.web.4", "service": "shop/web", "pid": os.getpid(), "start": start}
     (layout.runs / "shop.web.4.json").write_text(json.dumps({**record, "spawned_wall": NOW}))

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.exceptions import TyperException
 from typer.main import get_command
 
 from midwatch.front.cli import typer_app
@@ -47,10 +48,7 @@ class Slow:
         self.seen.clear()
         try:
             self.command.main(args=["verb", *words], prog_name="m", standalone_mode=False)
-        except Usage:
-            raise
-        except Exception as error:
-            assert hasattr(error, "format_message")
+        except TyperException:
             return None
         return self.seen[0] if self.seen else None
 
@@ -78,12 +76,17 @@ def test_both_readers_agree(slow: Slow, words: list[str]) -> None:
     try:
         quick = read(slow.verb, words)
     except Usage:
-        with pytest.raises(Usage):
-            assert slow.read(words) is None
-            raise Usage("Typer refuses it in its own words") from None
+        assert not _accepted(slow, words)
         return
     if quick is not None:
         assert slow.read(words) == quick
+
+
+def _accepted(slow: Slow, words: list[str]) -> bool:
+    try:
+        return slow.read(words) is not None
+    except Usage:
+        return False
 
 
 def test_the_command_of_run_is_untouched(monkeypatch: pytest.MonkeyPatch) -> None:

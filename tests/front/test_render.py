@@ -29,7 +29,15 @@ def test_duration_is_short(seconds: float) -> None:
 
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(None, "-"), (0, "0B"), (999, "999B"), (1000, "1.0K"), (41 << 20, "41M"), (1717986918, "1.6G"), (1 << 50, "1024T")],
+    [
+        (None, "-"),
+        (0, "0B"),
+        (999, "999B"),
+        (1000, "1.0K"),
+        (41 << 20, "41M"),
+        (1717986918, "1.6G"),
+        (1 << 50, "1024T"),
+    ],
 )
 def test_size(count: int | None, text: str) -> None:
     """Binary units, two or three digits; absent is never 0."""

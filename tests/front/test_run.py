@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tests.front.conftest import Done
 
 from midwatch.engine import launch
 from midwatch.engine.layout import Layout
-from tests.front.conftest import Done
 
 Cli = Callable[..., Done]
 
@@ -19,7 +19,9 @@ Cli = Callable[..., Done]
 def launched(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """(layout, spec, keywords) of each launch, in place of the exec."""
     calls: list[Any] = []
-    monkeypatch.setattr(launch, "foreground", lambda layout, specs, **more: calls.append((layout, specs[0], more)))
+    monkeypatch.setattr(
+        launch, "foreground", lambda layout, specs, **more: calls.append((layout, specs[0], more))
+    )
     return calls
 
 
@@ -41,8 +43,9 @@ def test_the_command_is_untouched(cli: Cli, launched: list[Any], words: list[str
 def test_options_become_the_spec(cli: Cli, launched: list[Any], layout: Layout) -> None:
     """Limits, budgets, probes and environment arrive as a configuration file would set them."""
     done = cli(
-        "run", "--name", "srv", "--memory", "512M", "--grace", "3s", "--nice=5", "-e", "A=1", "--env", "B=2", "--crash-hard",
-        "4", "--rlimit", "nofile=64", "--permanent", "64", "--ready-tcp", "127.0.0.1:9", "--pty", "--", "true",
+        "run", "--name", "srv", "--memory", "512M", "--grace", "3s", "--nice=5", "-e", "A=1", "--env", "B=2",
+        "--crash-hard", "4", "--rlimit", "nofile=64",
+        "--permanent", "64", "--ready-tcp", "127.0.0.1:9", "--pty", "--", "true",
     )  # fmt: skip
     assert done.err == ""
     where, spec, more = launched[0]
@@ -51,7 +54,11 @@ def test_options_become_the_spec(cli: Cli, launched: list[Any], layout: Layout) 
     assert (spec.launch.memory_hard, spec.launch.nice, spec.launch.pty) == (512 << 20, 5, True)
     assert (spec.launch.env["A"], spec.launch.env["B"]) == ("1", "2")
     assert spec.launch.rlimits["nofile"] == (64, 64)
-    assert (spec.rules.stop.grace, spec.rules.budgets.crash_hard, spec.rules.permanent_codes) == (3.0, 4, (64,))
+    assert (spec.rules.stop.grace, spec.rules.budgets.crash_hard, spec.rules.permanent_codes) == (
+        3.0,
+        4,
+        (64,),
+    )
     assert spec.rules.ready is not None
     assert spec.rules.on_clean == "stop"
     cli("run", "--keep", "--", "true")
@@ -69,7 +76,9 @@ def test_options_become_the_spec(cli: Cli, launched: list[Any], layout: Layout) 
         (["run", "--name", "a b", "--", "true"], 78, "--name"),
     ],
 )
-def test_wrong_options_start_nothing(cli: Cli, launched: list[Any], words: list[str], code: int, said: str) -> None:
+def test_wrong_options_start_nothing(
+    cli: Cli, launched: list[Any], words: list[str], code: int, said: str
+) -> None:
     """Usage is 2, a value that the configuration refuses is 78; the option is named as it was typed."""
     done = cli(*words)
     assert done.code == code

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.front.conftest import Daemon, Done, row
 
 from midwatch.engine import launch
 from midwatch.engine.layout import Layout
-from tests.front.conftest import Daemon, Done, row
 
 Cli = Callable[..., Done]
 TOML = '[midwatch]\nproject = "shop"\n[service.web]\ncommand = ["sleep", "9"]\n[service.db]\ncommand = ["sleep", "9"]\n'
@@ -46,7 +46,8 @@ def test_up_gives_a_running_daemon_the_difference(cli: Cli, daemon: Daemon, file
     """Specs go over whole, with project, source and author; what changed is one line each."""
     daemon.services(row("web", source=f"{file}:3"))
     daemon.answers["apply"] = {
-        "job": "j-1", "added": ["shop/db"], "removed": ["shop/old"], "restarted": [], "changed": [], "unchanged": ["shop/web"],
+        "job": "j-1", "added": ["shop/db"], "removed": ["shop/old"], "restarted": [], "changed": [],
+        "unchanged": ["shop/web"],
     }  # fmt: skip
     done = cli("up")
     assert done == Done(0, "started: shop/db\nstopped, no longer in the file: shop/old\nunchanged: 1\n", "")
@@ -86,7 +87,9 @@ def test_a_failed_service_is_exit_1(cli: Cli, daemon: Daemon, file: Path) -> Non
     assert "midwatch up: shop/db: held: command not found" in done.err
 
 
-def test_up_without_a_daemon_becomes_it(cli: Cli, file: Path, home: Path, launched: list[dict[str, Any]]) -> None:
+def test_up_without_a_daemon_becomes_it(
+    cli: Cli, file: Path, home: Path, launched: list[dict[str, Any]]
+) -> None:
     """No -d: this process is handed to the launcher, attached."""
     del file
     with pytest.raises(Exec):

@@ -12,7 +12,11 @@ EXIT_CODES: tuple[tuple[int, str, str], ...] = (
     (3, "gave up, or held: trying again cannot help", "`midwatch why`, then `midwatch reset`"),
     (4, "already running: somebody else holds this instance", "`midwatch ps`, or `midwatch down --all`"),
     (75, "a planned restart, or the keeper was lost", "start it again"),
-    (78, "wrong configuration, a conflict, or an unwritable state folder", "correct it; retrying cannot help"),
+    (
+        78,
+        "wrong configuration, a conflict, or an unwritable state folder",
+        "correct it; retrying cannot help",
+    ),
     (130, "interrupted by Ctrl-C (only commands that follow or wait)", "nothing"),
     (141, "whoever read the output went away (`midwatch logs web | head`)", "nothing"),
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json as jsonlib
 import sys
 
-from midwatch.front.cli import history, instances, names, project
+from midwatch.front.cli import history, instances, project
 from midwatch.front.cli.declare import JSON, SCHEMA_VERSION, Opt, Usage, Verb
 
 POLL = 0.25  # seconds between two looks at a quiet journal
@@ -21,7 +21,7 @@ def _run(follow: bool, count: int, service: list[str], everything: bool, json: b
         raise Usage("-n must not be negative; nothing was done")
     picture = instances.look()
     here = project.current()
-    wanted = set(names.resolve(service, picture.ids(), here)) if service else None
+    wanted = set(history.named(service, picture, here)) if service else None
     if wanted is None and here is not None and not everything:
         wanted = {known for known in picture.ids() if known.startswith(f"{here}/")} or None
     layouts = {

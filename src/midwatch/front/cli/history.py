@@ -12,6 +12,8 @@ from datetime import datetime
 from typing import Any
 
 from midwatch.engine.layout import Layout
+from midwatch.front.cli import instances, names
+from midwatch.front.cli.declare import Usage
 from midwatch.front.cli.render import clock
 
 Line = dict[str, Any]
@@ -55,6 +57,20 @@ def following(layout: Layout, services: set[str] | None, count: int, poll: float
                 yield line
             else:
                 kept.append(line)
+
+
+def named(words: Iterable[str], picture: instances.Picture, owner: str | None) -> list[str]:
+    """The services that the words mean; also ones that left nothing but lines in the journal. Raises Usage."""
+    wanted = list(words)
+    try:
+        return names.resolve(wanted, picture.ids(), owner)
+    except Usage:
+        known = set(picture.ids())
+        for layout in picture.layouts():
+            found = {str(line["service"]) for line in newest([layout], None) if line.get("service")} - known
+            picture.services.extend(instances.Known(name, layout, None, True) for name in sorted(found))
+            known |= found
+        return names.resolve(wanted, known, owner)
 
 
 def wall(line: Line) -> float | None:

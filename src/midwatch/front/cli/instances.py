@@ -44,6 +44,11 @@ class Picture(NamedTuple):
         """Every service that has a record."""
         return [known.id for known in self.services]
 
+    def layouts(self) -> list[Layout]:
+        """Every instance that has a service, and the daemon's own."""
+        found = {self.home.home: self.home, **{known.layout.home: known.layout for known in self.services}}
+        return list(found.values())
+
     def running(self) -> list[str]:
         """Those that a daemon answers for."""
         return [known.id for known in self.services if known.row is not None]

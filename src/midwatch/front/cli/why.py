@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from midwatch.engine.layout import Layout
-from midwatch.front.cli import history, instances, names, project, story
+from midwatch.front.cli import history, instances, project, story
 from midwatch.front.cli.declare import ALL, JSON, Arg, Failure, Verb
 from midwatch.front.cli.render import clock, coloured, duration, paint, say_json, width
 
@@ -53,23 +53,20 @@ def _meant(
         return _by_pid(int(what), picture), None, int(what)
     if what.count(".") == 2 and what.rpartition(".")[2].isdigit():
         service = what.rpartition(".")[0].replace(".", "/", 1)
-        return names.resolve([service], picture.ids(), here)[0], what, None
-    found = names.resolve([what], picture.ids(), here)
+        return history.named([service], picture, here)[0], what, None
+    found = history.named([what], picture, here)
     return found[0], None, None
 
 
 def _latest(picture: instances.Picture, owner: str | None) -> tuple[str, str | None, int | None]:
-    layouts = {known.layout.home: known.layout for known in picture.services}
-    ids = {known.id for known in picture.services if owner is None or known.id.startswith(f"{owner}/")}
-    ends = [
-        line for line in story.runs_of(history.newest(layouts.values(), LINES)) if line.get("service") in ids
-    ]
+    mine = f"{owner}/" if owner else ""
+    lines = history.newest(picture.layouts(), LINES)
+    ends = [line for line in story.runs_of(lines) if str(line.get("service")).startswith(mine)]
     end = story.pick(ends, None, None)
     if end is not None:
-        return str(end["service"]), str(end.get("run_id")), None
-    waiting = [
-        known.id for known in picture.services if known.id in ids and (known.row or {}).get("state") != "up"
-    ]
+        return history.named([str(end["service"])], picture, None)[0], str(end.get("run_id")), None
+    ids = [known.id for known in picture.services if known.id.startswith(mine)]
+    waiting = [name for name in ids if (picture.find(name).row or {}).get("state") != "up"]
     if waiting:
         return waiting[0], None, None
     if not ids:
@@ -83,10 +80,9 @@ def _by_pid(pid: int, picture: instances.Picture) -> str:
     for known in picture.services:
         if known.row is not None and known.row.get("pid") == pid:
             return known.id
-    layouts = {known.layout.home: known.layout for known in picture.services}
-    for line in reversed(history.newest(layouts.values(), None)):
+    for line in reversed(history.newest(picture.layouts(), None)):
         if line.get("pid") == pid and line.get("service"):
-            return str(line["service"])
+            return history.named([str(line["service"])], picture, None)[0]
     raise Failure(
         f"process {pid} was never a run of midwatch, as far as the record goes; 'midwatch ps -a' lists the "
         "runs"
