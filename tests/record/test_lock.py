@@ -44,7 +44,7 @@ def start(path: Path) -> subprocess.Popen[bytes]:
         [sys.executable, "-c", HOLDER, str(path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(SRC)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(SRC), *sys.path])},
     )
 
 

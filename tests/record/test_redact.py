@@ -80,6 +80,7 @@ KEPT = [
     "https://host:8080/path@2",
     "ssh://git@github.com/a/b",
     "mail bob@example.com",
+    "waits for shop/token-db: not ready",
     "unknown key: colour",
     "--token-file /run/secrets/token",
     "PASSWORD_FILE=/run/secrets/db",
@@ -159,6 +160,12 @@ def test_values_under_secret_names() -> None:
         "empty_secret": "",
         "n": [1, 2.5, True],
     }
+
+
+def test_a_service_id_is_no_secret_name() -> None:
+    """A service called "token-db" in a table of needs keeps its value, or a snapshot could not be read back."""
+    value = {"needs": {"shop/token-db": "ready", "shop/auth": "started"}}
+    assert redact_value(value) == value
 
 
 def test_values_of_our_own_types() -> None:

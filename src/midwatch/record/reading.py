@@ -113,8 +113,10 @@ def follow(folder: Path, poll: float, *, newest: int = 0) -> Iterator[dict[str, 
         fresh = 0
         known = parts(folder)
         for part in known:
-            start = places.get(part, 0)
-            for line, end in _complete(path_of(folder, part), start):
+            start, path = places.get(part, 0), path_of(folder, part)
+            if _size(path) <= start:
+                continue
+            for line, end in _complete(path, start):
                 places[part] = end
                 if line is not None and line.get("event") != HEADER:
                     fresh += 1

@@ -68,6 +68,8 @@ def apply(text: str) -> str:
 
 def _hide_pair(found: re.Match[str]) -> str:
     name, middle, value = found.groups()
+    if ":" in middle and found.string[: found.start()].endswith("/"):
+        return found.group(0)  # "needs shop/token-db: not ready"
     if MARK in value or not (secret_name(name) or (name == "sig" and middle == "=")):
         # The value may itself be a pair: "env: TOKEN=x".
         rest = _PAIR.sub(_hide_pair, value) if "=" in value or ":" in value else value

@@ -11,6 +11,7 @@ MARK = "[redacted]"
 _SECRET_WORDS = (
     "password", "passwd", "passphrase", "passcode", "secret", "token", "apikey", "accesskey", "privatekey",
     "credential", "authorization", "cookie", "signature", "bearer", "connectionstring", "connection_string",
+    "signingkey", "encryptionkey", "masterkey", "sshkey",
 )  # fmt: skip
 # Parts of a name (between separators) that make it secret.
 _SECRET_PARTS = frozenset({"pass", "pw", "pwd", "auth", "jwt", "pat", "otp", "key", "dsn"})
@@ -20,9 +21,11 @@ _PLACES = ("file", "path", "dir", "name", "url", "id")  # --token-file PATH name
 
 
 def secret_name(name: str) -> bool:
-    """Does this variable, option or key name a secret? Numbers under such a name are kept, strings are
-    not.
-    """
+    """Does this variable, option or key name a secret? Numbers under such a name are kept, strings are not.
+
+    A name with a slash is a path or a service id ("shop/token-db")."""
+    if "/" in name:
+        return False
     low = name.lower().strip("-_. ")
     low = low.replace("-", "_").replace(".", "_")
     parts = low.split("_")
