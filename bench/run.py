@@ -16,6 +16,7 @@ import os
 import platform
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -121,14 +122,17 @@ def machine(quick: bool, child: str, versions: dict[str, str]) -> dict[str, str]
     }
 
 
-def store(results: list[Result], facts: dict[str, str], text: str) -> Path:
-    """Keep the samples and the tables; returns the path without its ending."""
-    RESULTS.mkdir(exist_ok=True)
+def store(results: list[Result], facts: dict[str, str], text: str) -> str:
+    """Keep the samples and the tables; returns where, or why not: the tables are printed all the same."""
     stem = RESULTS / dt.datetime.now().astimezone().strftime("%Y-%m-%d-%H%M%S")
     content = {"schema_version": 1, "facts": facts, "results": [asdict(result) for result in results]}
-    stem.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n")
-    stem.with_suffix(".md").write_text(text)
-    return stem
+    try:
+        RESULTS.mkdir(exist_ok=True)
+        stem.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n")
+        stem.with_suffix(".md").write_text(text)
+    except OSError as error:
+        return f"not stored: {error}"
+    return f"stored as {stem}.md and .json"
 
 
 def load(path: Path) -> tuple[list[Result], dict[str, str]]:
@@ -156,6 +160,7 @@ def main(argv: list[str] | None = None) -> int:
         results, facts = load(asked.show)
         print(report.document(results, facts, goals.section(results)))
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as ^C: every session still ends what it started
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(FILES_NEEDED, hard), hard))
     asked.cache.mkdir(parents=True, exist_ok=True)
@@ -170,9 +175,8 @@ def main(argv: list[str] | None = None) -> int:
         shutil.rmtree(base, ignore_errors=True)
     facts["took"] = f"{context.minutes():.1f} minutes"
     text = report.document(results, facts, goals.section(results))
-    stem = store(results, facts, text)
     print(text)
-    print(f"Stored as {stem}.md and .json", file=sys.stderr)
+    print(store(results, facts, text), file=sys.stderr)
     return 0
 
 
