@@ -1,7 +1,7 @@
 """`make demo`: four real programs under Midwatch for half a minute, then the proof that nothing is left.
 
-A web server, one that crashes, one that exits 0 for ever, and one that ignores SIGTERM together with a child that left its
-session. Everything happens in a temporary instance (MIDWATCH_HOME); it touches nothing it did not start.
+A web server, one that crashes, one that exits 0 for ever, and one that ignores SIGTERM together with a child
+that left its session. Everything happens in a temporary instance (MIDWATCH_HOME); it touches nothing it did not start.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class Scene:
     def run(self, *arguments: str, show: bool = True, check: bool = True) -> str:
         """One midwatch command, shown as a person would type it."""
         if show:
-            print(f"\n\033[1m$ midwatch {' '.join(arguments)}\033[0m" if sys.stdout.isatty() else f"\n$ midwatch {' '.join(arguments)}", flush=True)
+            line = f"$ midwatch {' '.join(arguments)}"
+            print(f"\n\033[1m{line}\033[0m" if sys.stdout.isatty() else f"\n{line}", flush=True)
         done = subprocess.run(
             [sys.executable, "-m", "midwatch", *arguments], cwd=self.folder, env=self.env, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=30, check=False,
@@ -88,7 +89,7 @@ def left_over(home: str) -> list[str]:
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            if str(HERE) in command and "demo.py" not in command or home in command:
+            if (str(HERE) in command and "demo.py" not in command) or home in command:
                 found.append(f"{entry.name}: {command}")
         except OSError:
             continue

@@ -8,7 +8,8 @@ import time
 
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if len(sys.argv) == 1:
-    helper = subprocess.Popen([sys.executable, __file__, "helper"], start_new_session=True, env={"PATH": os.environ["PATH"]})
+    bare = {"PATH": os.environ["PATH"]}
+    helper = subprocess.Popen([sys.executable, __file__, "helper"], start_new_session=True, env=bare)
     print(f"I ignore SIGTERM, and so does my helper {helper.pid} in its own session", flush=True)
 while True:
     time.sleep(60)

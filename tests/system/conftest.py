@@ -50,7 +50,12 @@ class Instance:
 
     def daemon(self) -> dict[str, Any]:
         """`ps --json`'s daemon; waits for an engine that the keeper is about to start."""
-        found: dict[str, Any] = wait_for(lambda: json.loads(self.cli("ps", "--json").stdout)["daemon"], "an engine answers")
+
+
+        def answer() -> Any:
+            return json.loads(self.cli("ps", "--json").stdout)["daemon"]
+
+        found: dict[str, Any] = wait_for(answer, "an engine answers")
         return found
 
     def until(self, met: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:

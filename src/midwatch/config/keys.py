@@ -16,7 +16,6 @@ from midwatch.config import kinds as k
 from midwatch.config.kind import Kind
 from midwatch.policy import defaults as d
 
-LOG_TOTAL = 2 << 30  # bytes; the only figure here, because no decision of the policy reads it
 
 
 class Unset:
@@ -110,7 +109,7 @@ MIDWATCH: tuple[Key, ...] = (
     Key(
         "log_total",
         k.size(1 << 20),
-        LOG_TOTAL,
+        d.LOG_TOTAL,
         "the output of all services on disk together; the oldest goes first",
         '"2G"',
     ),

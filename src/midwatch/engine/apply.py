@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from midwatch.config.digest import difference
+from midwatch.config.problems import Settings
 from midwatch.engine.specs import save_specs
 from midwatch.model.event import Ask, NewRules
 from midwatch.model.service import ServiceSpec
@@ -45,8 +47,9 @@ class Applier:
         self._engine = engine
 
     def apply(
-        self, project: str, source: str, specs: list[ServiceSpec], *, dry_run: bool, prune: bool, by: str
-    ) -> Applied:
+        self, project: str, source: str, specs: list[ServiceSpec], *, dry_run: bool, prune: bool, by: str,
+        settings: Settings | None = None,
+    ) -> Applied:  # fmt: skip
         """Compare, check the whole, store, then act."""
         engine = self._engine
         wanted = {spec.id: spec for spec in specs}
@@ -62,28 +65,26 @@ class Applier:
             return found
         if dry_run:
             return found
+        tables = engine.settings | ({project: settings} if settings is not None else {})
         try:
-            save_specs(engine.layout.specs, union.values())
+            save_specs(engine.layout.specs, union.values(), tables)
         except OSError as failure:
-            found.problem = f"cannot store the configuration in {engine.layout.specs}: {failure.strerror}; nothing was changed"
+            found.problem = f"cannot store {engine.layout.specs}: {failure.strerror}; nothing was changed"
             return found
+        engine.settings = tables
+        engine.journal.bound(weeks=engine.limits.journal_weeks, max_bytes=engine.limits.journal_bytes)
         self._act(found, wanted, source, by)
         return found
 
     def _compare(self, old: dict[str, ServiceSpec], new: dict[str, ServiceSpec], prune: bool) -> Applied:
-        found = Applied()
-        for name, spec in new.items():
-            if name not in old:
-                found.added.append(name)
-            elif old[name].launch != spec.launch:
-                found.restarted.append(name)
-            elif old[name] != spec:
-                found.changed.append(name)
-            else:
-                found.unchanged.append(name)
-        if prune:
-            found.removed = [name for name in old if name not in new]
-        return found
+        between = difference(old.values(), new.values())
+        return Applied(
+            added=list(between.added),
+            removed=list(between.removed) if prune else [],
+            restarted=list(between.restarted),
+            changed=list(between.changed),
+            unchanged=list(between.unchanged),
+        )
 
     def _act(self, found: Applied, wanted: dict[str, ServiceSpec], source: str, by: str) -> None:
         engine = self._engine
@@ -99,12 +100,7 @@ class Applier:
         for name in found.unchanged:
             engine.services[name].spec = wanted[name]
         engine.needs_changed()
-        starting = [
-            (name, Ask(verb="start", job="", by=by))
-            for name in [*found.added, *found.unchanged]
-            if wanted[name].autostart and engine.services[name].state.phase in ("stopped", "done")
-            and not (name in found.unchanged and wanted[name].rules.oneshot and engine.services[name].state.phase == "done")
-        ]  # fmt: skip
+        starting = [(name, Ask(verb="start", job="", by=by)) for name in self._to_start(found, wanted)]
         stop_layers = [
             [(name, Ask(verb="stop", job="", by=by)) for name in layer]
             for layer in engine.fleet.stop_waves(found.removed)
@@ -122,14 +118,21 @@ class Applier:
         layers: list[list[tuple[str, Ask | NewRules]]] = [*stop_layers, [*requests, *starting]]  # type: ignore[list-item]
         found.job = engine.jobs.run("apply", layers, after).id
 
+    def _to_start(self, found: Applied, wanted: dict[str, ServiceSpec]) -> list[str]:
+        """New services, and known ones that are at rest; a one-shot that is done stays done."""
+        resting = [name for name in found.unchanged if self._engine.services[name].state.phase == "stopped"]
+        return [name for name in [*found.added, *resting] if wanted[name].autostart]
+
     def down(self, names: list[str], by: str, *, now: bool, then: Callable[[Any], None]) -> Job:
         """Stop these for good: they leave the accepted specs too, once they are down."""
         engine = self._engine
 
         def after(job: Any) -> None:
             engine.remove_services(name for name in names if name not in job.failed)
+            left = {service.spec.project for service in engine.services.values()}
+            engine.settings = {project: table for project, table in engine.settings.items() if project in left}
             try:
-                save_specs(engine.layout.specs, [s.spec for s in engine.services.values()])
+                save_specs(engine.layout.specs, [s.spec for s in engine.services.values()], engine.settings)
             except OSError as error:
                 engine.write("state.damaged", fields={"path": str(engine.layout.specs), "problem": str(error)})
             then(job)

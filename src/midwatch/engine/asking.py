@@ -1,7 +1,8 @@
 """One probe question and its answer: HTTP, TCP, a command, a line of output, a file.
 
-HTTP is spoken here in a few lines because the usual clients cost the engine 5-11 MB and follow proxies (ORP-3); TLS runs in
-a helper process because importing ssl costs 6 MB. Bodies are cut at 64 KiB. Must not count failures.
+HTTP is spoken here in a few lines because the usual clients cost the engine 5-11 MB and follow proxies
+(ORP-3); TLS runs in a helper process because importing ssl costs 6 MB. Bodies are cut at 64 KiB. Must not
+count failures.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from midwatch.engine.helper import Helper
 from midwatch.engine.http import Url, fetch, split_url
-from midwatch.machine.ports import LaunchProblem
+from midwatch.machine.ports import Target
 from midwatch.model.service import Probe
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def _ask_command(
     engine: Engine, service: Service, run: Run, probe: Probe, answered: Answered
 ) -> Question:
     target = engine.machine.lookup(run.launch)
-    uid, gid, groups = (None, None, None) if isinstance(target, LaunchProblem) else (target.uid, target.gid, target.groups)
+    known = target if isinstance(target, Target) else Target(exe="")
 
     def done(code: int | None, output: bytes) -> None:
         last = output.decode("utf-8", "replace").strip().rpartition("\n")[2][:200]
@@ -140,7 +141,7 @@ def _ask_command(
         helper = Helper(
             probe.command or (), probe.timeout, done,
             env={**run.launch.env, "MIDWATCH_RUN": run.marker, "MIDWATCH_SERVICE": service.spec.id},
-            cwd=run.launch.cwd, uid=uid, gid=gid, groups=groups,
+            cwd=run.launch.cwd, uid=known.uid, gid=known.gid, groups=known.groups,
         )  # fmt: skip
     except OSError as error:
         failed = Answer(False, f"cannot run the probe command: {error.strerror}")
@@ -149,7 +150,8 @@ def _ask_command(
 
 
 def _in_file(probe: Probe, run: Run, kind: str) -> Answer:
-    """Ready: the file is there and newer than the run. Health: it was touched within the time that `failures` probes take."""
+    """Ready: the file is there and newer than the run. Health: it was touched within the time that `failures`
+    probes take."""
     import time
 
     path = os.path.join(run.launch.cwd, probe.file or "")

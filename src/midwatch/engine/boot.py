@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from midwatch.config.problems import Settings
 from midwatch.engine.apply import Applier
 from midwatch.engine.control import Control
 from midwatch.engine.core import Engine
@@ -35,6 +36,7 @@ class Request(msgspec.Struct, frozen=True):
     source: str
     specs: list[ServiceSpec]
     by: str = "launcher"
+    settings: Settings | None = None
     terminal: bool = False  # Ctrl-C reaches the run directly: it shares our foreground group
 
 
@@ -84,7 +86,8 @@ class Boot:
 
     def _apply(self, request: Request) -> None:
         applied = Applier(self.engine).apply(
-            request.project, request.source, request.specs, dry_run=False, prune=True, by=request.by
+            request.project, request.source, request.specs, dry_run=False, prune=True, by=request.by,
+            settings=request.settings,
         )
         if applied.problem:
             print(f"midwatch: {applied.problem}", file=sys.stderr, flush=True)

@@ -102,7 +102,7 @@ class Control:
             result = await self._methods.call(request["method"], request.get("params") or {})
         except RpcError as error:
             return _error(number, error)
-        except Exception as error:  # a bug of ours must not end supervision (G11)
+        except Exception as error:  # noqa: BLE001 - a bug of ours must not end supervision (G11)
             self._refuse(f"own fault in {request['method']}: {error!r}")
             return _error(number, RpcError(-32603, f"midwatch's own fault: {error!r}; please report it"))
         if number is None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from midwatch.config.problems import Settings
 from midwatch.engine.ender import Ender
 from midwatch.engine.jobs import Jobs
 from midwatch.engine.keeperlink import KeeperLink
@@ -24,6 +25,7 @@ from midwatch.engine.output import Output
 from midwatch.engine.probes import Prober
 from midwatch.engine.run import Run
 from midwatch.engine.spawner import Spawner
+from midwatch.engine.specs import strictest
 from midwatch.machine.ports import Machine
 from midwatch.model.action import Kill, Note, Precheck, Settle, Signal, Spawn, Watch
 from midwatch.model.event import Event, Permit, Prechecked, Tick
@@ -64,6 +66,7 @@ class Engine:
         self.services: dict[str, Service] = {}
         self.runs: dict[str, Run] = {}
         self.fleet = Fleet({})
+        self.settings: dict[str, Settings] = {}  # project -> its [midwatch] table
         self.records = RunRecords(layout.runs)
         self.journal: Journal = None  # type: ignore[assignment]  # set by boot, needs the restored state first
         self.history: SqliteHistory | None = None
@@ -255,6 +258,11 @@ class Engine:
             del self.services[name]
             self.write("service.removed", service=name)
         self.needs_changed()
+
+    @property
+    def limits(self) -> Settings:
+        """The bounds that hold for the instance."""
+        return strictest(self.settings.values())
 
     def rearm(self, service: Service) -> None:
         """Timer of a restored service."""

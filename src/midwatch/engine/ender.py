@@ -1,7 +1,7 @@
 """Ends runs: the signal, the kill of the whole tree, the exit's facts, the removal of what is left.
 
-Blocking work (a kill takes up to its deadline, a cgroup's removal some milliseconds) happens in worker threads. Must not
-decide whether to end anything.
+Blocking work (a kill takes up to its deadline, a cgroup's removal some milliseconds) happens in worker
+threads. Must not decide whether to end anything.
 """
 
 from __future__ import annotations
@@ -99,8 +99,8 @@ class Ender:
     def _strays(self, run: Run, orphans: list[int]) -> int:
         """How many of its tree outlived the main process.
 
-        One read of cgroup.events, or: every orphan falls to the keeper (the subreaper), so without unknown children of the
-        keeper nobody can be left, and the full look through /proc is only needed when there are some.
+        One read of cgroup.events, or: every orphan falls to the keeper (the subreaper), so without unknown
+        children of the keeper nobody can be left, and the full look through /proc is only needed when there are some.
         """
         tree = run.tree
         if tree is None:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from midwatch.engine.follow import Follower
-from midwatch.policy import defaults
 from midwatch.model.exit import ExitFacts
+from midwatch.policy import defaults
 from midwatch.policy.exitcode import run_exit_code
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class Foreground:
         self._followers: dict[str, Follower] = {}
         self._shown: str | None = None
         self._started = False
+        self._said = ""
         self._over: Service | None = None
         self._drained: set[str] = set()
         self._finished = False
@@ -85,7 +86,10 @@ class Foreground:
         if event in ("backoff", "budget.exhausted", "service.held", "run.spawn_failed", "health.warn",
                      "supervision.gave_up", "limit.warning") and not quiet:  # fmt: skip
             words = fields.get("decision") or fields.get("message") or fields.get("reason") or event
-            print(f"midwatch: {(service or '').rpartition('/')[2]}: {words}", file=sys.stderr, flush=True)
+            line = f"midwatch: {(service or '').rpartition('/')[2]}: {words}"
+            if line != self._said:  # a failed start and what became of it are told in the same words
+                print(line, file=sys.stderr, flush=True)
+            self._said = line
 
     def _finish(self) -> None:
         if self._finished or self._over is None:

@@ -1,7 +1,7 @@
 """Short-lived helper processes of the engine: command probes, TLS probes, compression.
 
-Started on subprocess's vfork path (asyncio has imported the module anyway), in a session of their own, watched by pidfd,
-ended as a group at their deadline. Their output is bounded. Must not know what they are for.
+Started on subprocess's vfork path (asyncio has imported the module anyway), in a session of their own, watched
+by pidfd, ended as a group at their deadline. Their output is bounded. Must not know what they are for.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The engine's end of the socketpair to the keeper: frames out, answers and events in.
 
-Requests are answered through callbacks, not awaited: the restart path has no task switch in it. Must not decide anything.
+Requests are answered through callbacks, not awaited: the restart path has no task switch in it. Must not
+decide anything.
 """
 
 from __future__ import annotations

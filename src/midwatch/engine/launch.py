@@ -1,7 +1,7 @@
 """Turns a validated request into a running daemon: takes the instance's lock, then becomes the lean keeper by exec.
 
-Runs in the command line's process, so nothing it imports stays. The lock's descriptor lives on in the keeper: it is held
-exactly as long as the daemon lives, through every engine. Must not parse configuration.
+Runs in the command line's process, so nothing it imports stays. The lock's descriptor lives on in the keeper:
+it is held exactly as long as the daemon lives, through every engine. Must not parse configuration.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 import midwatch
+from midwatch.config.problems import Settings
 from midwatch.engine.layout import Layout, LayoutError
 from midwatch.model.service import ServiceSpec
 from midwatch.record.lock import Held, InstanceLock, Unwritable
@@ -32,8 +33,12 @@ class LaunchError(Exception):
         self.code = code
 
 
-def foreground(layout: Layout, specs: Sequence[ServiceSpec], *, mode: str, project: str, source: str, by: str) -> None:
-    """Become the daemon. `mode`: "foreground" for `run` (one service, its end is ours), "attached" or "detached" for `up`.
+def foreground(
+    layout: Layout, specs: Sequence[ServiceSpec], *, mode: str, project: str, source: str, by: str,
+    settings: Settings | None = None,
+) -> None:  # fmt: skip
+    """Become the daemon. `mode`: "foreground" for `run` (one service, its end is ours), "attached" or
+    "detached" for `up`.
 
     Does not return. Raises LaunchError before anything was started.
     """
@@ -41,7 +46,7 @@ def foreground(layout: Layout, specs: Sequence[ServiceSpec], *, mode: str, proje
     terminal = mode == "foreground" and os.isatty(0) and os.isatty(2)
     request = {
         "project": project, "source": source, "specs": [msgspec.to_builtins(spec) for spec in specs], "by": by,
-        "terminal": terminal,
+        "terminal": terminal, "settings": msgspec.to_builtins(settings),
     }  # fmt: skip
     _write_private(layout.home / "request.json", json.dumps(request).encode())
     _become_subreaper()
@@ -50,7 +55,8 @@ def foreground(layout: Layout, specs: Sequence[ServiceSpec], *, mode: str, proje
     os.set_inheritable(lock.fileno(), True)
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execve(sys.executable, [*_lean_python(), str(_here() / "keeper" / "__main__.py"), str(plan)], _lean_environment())
+    keeper = [*_lean_python(), str(_here() / "keeper" / "__main__.py"), str(plan)]
+    os.execve(sys.executable, keeper, _lean_environment())
 
 
 def detached(layout: Layout, arguments: list[str]) -> dict[str, object]:
@@ -99,7 +105,7 @@ def _claim(layout: Layout, what: str) -> InstanceLock:
     try:
         lock.acquire({"pid": os.getpid(), "version": midwatch.__version__, "since": time.time(), "what": what})
     except Held as held:
-        raise LaunchError(4, f"already running: {held}; `midwatch ps` shows it, `midwatch down --all` ends it") from None
+        raise LaunchError(4, f"{held}; `midwatch ps` shows it, `midwatch down --all` ends it") from None
     except Unwritable as error:
         raise LaunchError(78, str(error)) from None
     return lock

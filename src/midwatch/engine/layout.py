@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from binascii import crc32
 from pathlib import Path
 
 SOCKET_PATH_MAX = 100  # bytes; AF_UNIX ends at 107 (Linux) and 103 (macOS)
@@ -56,9 +57,7 @@ class Layout:
     @property
     def instance(self) -> str:
         """A short name of this instance, the same for every process that uses it."""
-        import hashlib
-
-        return hashlib.blake2s(bytes(self.home), digest_size=4).hexdigest()
+        return _digest(self.home)[:8]
 
     def foreground(self, name: str) -> Layout:
         """The instance of one `midwatch run`: its own lock, journal and socket below ours."""
@@ -109,11 +108,14 @@ def _runtime_folder(home: Path) -> Path:
 
 def _short_runtime(home: Path) -> Path:
     """A path that fits into a socket address, unique to this home and user."""
-    import hashlib
+    base = Path("/run") if os.geteuid() == 0 and sys.platform != "darwin" else Path("/tmp")
+    return base / f"midwatch-{os.geteuid()}-{_digest(home)}"
 
-    digest = hashlib.blake2s(bytes(home), digest_size=6).hexdigest()
-    base = Path("/run") if os.geteuid() == 0 and sys.platform != "darwin" else Path("/tmp")  # noqa: S108
-    return base / f"midwatch-{os.geteuid()}-{digest}"
+
+def _digest(home: Path) -> str:
+    """A short name for a path. Not hashlib: importing it loads OpenSSL, 3 MB of the engine's 10."""
+    text = bytes(home)
+    return f"{crc32(text):08x}{crc32(text, len(text) + 1):08x}"
 
 
 def _own_folder(folder: Path) -> None:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
+from midwatch.config.problems import Settings
 from midwatch.engine.apply import Applied, Applier
 from midwatch.engine.status import status_of, status_report
 from midwatch.model.event import Verb
@@ -51,6 +52,7 @@ class ApplyParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dry_run: bool = False
     prune: bool = True
     by: str = "control"
+    settings: Settings | None = None
 
 
 class DownParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -83,7 +85,7 @@ Handler = Callable[[Any], Awaitable[dict[str, Any]]]
 class Methods:
     """The table and its handlers. Bound to one engine."""
 
-    TABLE: dict[str, tuple[type[Any], str]] = {
+    TABLE: ClassVar[dict[str, tuple[type[Any], str]]] = {
         "ping": (Nothing, "who is there: pid, keeper_pid, version"),
         "ps": (Nothing, "every service as it stands; never waits"),
         "start": (Chosen, "wanted from now on; a job"),
@@ -140,7 +142,8 @@ class Methods:
 
     async def _apply(self, asked: ApplyParams) -> dict[str, Any]:
         applied: Applied = self._applier.apply(
-            asked.project, asked.source, asked.specs, dry_run=asked.dry_run, prune=asked.prune, by=asked.by
+            asked.project, asked.source, asked.specs, dry_run=asked.dry_run, prune=asked.prune, by=asked.by,
+            settings=asked.settings,
         )
         if applied.problem:
             raise RpcError(-32002, applied.problem)
@@ -166,7 +169,7 @@ class Methods:
     async def _job(self, asked: JobParams) -> dict[str, Any]:
         job = self._engine.jobs.get(asked.id)
         if job is None:
-            raise RpcError(-32001, f"no job {asked.id!r}; finished jobs are forgotten after {defaults.JOB_HISTORY} more")
+            raise RpcError(-32001, f"no job {asked.id!r}; only the last {defaults.JOB_HISTORY} are remembered")
         if not job.done and asked.wait > 0:
             woken = asyncio.Event()
             job.waiters.append(woken.set)
@@ -201,8 +204,8 @@ class Methods:
             finally:
                 engine.on_change.remove(watcher)
         now = engine.machine.now()
-        found = {name: status_of(engine, engine.services[name], now) for name in asked.services if name in engine.services}
-        return {"met": met(), "services": found}
+        here = [engine.services[name] for name in asked.services if name in engine.services]
+        return {"met": met(), "services": {service.spec.id: status_of(engine, service, now) for service in here}}
 
     def _known(self, names: list[str]) -> None:
         for name in names:

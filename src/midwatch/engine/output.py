@@ -42,7 +42,7 @@ class Output:
         self._compressing = False
         self._discarding = False
         self._seen: dict[str, tuple[str, int, bytes]] = {}
-        self._drained: dict[str, asyncio.TimerHandle] = {}
+        self._grown = True  # a file was closed since the total was last looked at
 
     # -- what the keeper reports -------------------------------------------------------------------------------
 
@@ -61,6 +61,7 @@ class Output:
         if service is None:
             return
         self.prune(service)
+        self._grown = True
         if service.spec.logs.compress:
             self._waiting.append(frame["closed"])
             engine.later(defaults.COMPRESS_AFTER, self._compress)
@@ -80,11 +81,41 @@ class Output:
 
     def prune(self, service: Service) -> None:
         """Keep one service's files inside its cap; what goes is said."""
-        keep = {Path(s["log"]) for r in (service.run, service.warm) if r is not None for s in r.streams.values()}
         folder = self._engine.layout.service_logs(service.spec.id)
-        gone = sum(size for _, size in logs.prune(folder, service.spec.logs, keep))
+        gone = sum(size for _, size in logs.prune(folder, service.spec.logs, self._live(service)))
         if gone:
             self._drop(service.spec.id, gone, "rotation")
+
+    def _prune_total(self) -> None:
+        """Over the instance's cap the oldest files of the biggest services go first; live files stay."""
+        engine = self._engine
+        sizes = {name: self._files(service) for name, service in engine.services.items()}
+        excess = sum(size for found in sizes.values() for _, size, _ in found) - engine.limits.log_total
+        while excess > 0 and (name := max(sizes, key=lambda n: sum(f[1] for f in sizes[n]), default="")):
+            found = sizes[name]
+            if not found:
+                return
+            path, size, _ = found.pop(0)
+            os.unlink(path)
+            (path.parent / (path.name + ".idx")).unlink(missing_ok=True)
+            excess -= size
+            self._drop(name, size, "total cap")
+
+    def _files(self, service: Service) -> list[tuple[Path, int, float]]:
+        """A service's closed files, oldest first."""
+        keep = self._live(service)
+        folder = self._engine.layout.service_logs(service.spec.id)
+        try:
+            entries = [Path(entry.path) for entry in os.scandir(folder) if not entry.name.endswith(".idx")]
+        except OSError:
+            return []
+        found = [(path, path.stat().st_size, path.stat().st_mtime) for path in entries if path not in keep]
+        return sorted(found, key=lambda file: file[2])
+
+    @staticmethod
+    def _live(service: Service) -> set[Path]:
+        runs = (run for run in (service.run, service.warm) if run is not None)
+        return {Path(stream["log"]) for run in runs for stream in run.streams.values()}
 
     def _drop(self, service: str, count: int, reason: str) -> None:
         engine = self._engine
@@ -128,7 +159,8 @@ class Output:
         self._compress()
 
     def watch_disk(self) -> None:
-        """Every few seconds: below the reserve the services' output is thrown away, said once, until there is room again."""
+        """Every few seconds: below the reserve the services' output is thrown away, said once, until there is
+        room again."""
         engine = self._engine
         free = engine.machine.free_bytes(str(engine.layout.logs))
         low = free is not None and free < self._reserve()
@@ -139,9 +171,15 @@ class Output:
             for run in engine.runs.values():
                 for stream in run.streams:
                     engine.link.send(op="pump", run=run.id, stream=stream, discard=low)
+        if self._grown:
+            self._grown = False
+            self._prune_total()
         engine.later(defaults.DISK_CHECK_EVERY, self.watch_disk)
 
     def _reserve(self) -> int:
+        asked = self._engine.limits.disk_reserve
+        if asked is not None:
+            return asked
         size = os.statvfs(self._engine.layout.logs)
         return defaults.low_disk_reserve(size.f_frsize * size.f_blocks)
 

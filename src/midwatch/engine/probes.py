@@ -1,7 +1,7 @@
 """Probes: asks a run whether it is ready or well, at its own rhythm, never twice at once.
 
-A probe that hangs longer than its timeout is ended and counts as one failure (G8). The answer has to come from the run's own
-tree (HLT-2). What a number of failures means is the policy's business.
+A probe that hangs longer than its timeout is ended and counts as one failure (G8). The answer has to come from
+the run's own tree (HLT-2). What a number of failures means is the policy's business.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Three cases for each run that the state speaks of: the keeper holds it (go on), the keeper holds its exit (hand it in),
 the keeper has never heard of it (a new keeper: what still lives of it is ended by identity before anything starts; the
-same keeper: the spawn was asked for and never arrived, it is asked for again). Must not decide; the policy's `Resumed` does.
+same keeper: the spawn was asked for and never arrived, it is asked for again). Must not decide; the policy's
+`Resumed` does.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ ALIVE = ("starting", "up", "stopping", "killing")
 async def restore(engine: Engine, hello: dict[str, Any]) -> None:
     """Bring the engine to where the last one was."""
     restarted = hello["engine_restarts"] > 0
-    specs, problem = load_specs(engine.layout.specs)
+    accepted, problem = load_specs(engine.layout.specs)
+    specs = accepted.specs
+    engine.settings = accepted.settings
     states = _states(engine)
     now = engine.machine.now()
     for spec in specs:
@@ -90,8 +93,8 @@ def _states(engine: Engine) -> dict[str, ServiceState]:
 def _open_record(engine: Engine) -> None:
     engine.journal = Journal(
         engine.layout.journal,
-        weeks=defaults.JOURNAL_WEEKS,
-        max_bytes=defaults.JOURNAL_BYTES,
+        weeks=engine.limits.journal_weeks,
+        max_bytes=engine.limits.journal_bytes,
         file_bytes=defaults.JOURNAL_FILE_BYTES,
         snapshot=engine.snapshot,
         on_trouble=engine.complain,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from midwatch.engine.batch import Batcher
 from midwatch.engine.run import Run, child_environment, stream_paths
 from midwatch.machine.ports import Containment, LaunchProblem, Target
-from midwatch.model.event import SpawnFailed, Spawned
+from midwatch.model.event import Spawned, SpawnFailed
 from midwatch.model.identity import ProcId
 from midwatch.model.service import Launch
 from midwatch.policy import defaults

@@ -1,7 +1,7 @@
 """The accepted services on disk: what a new engine starts from.
 
-Holds environment values, hence 0600. Written whole and renamed, so that a torn write never replaces a good file. Must not
-be shown to anyone.
+Holds environment values, hence 0600. Written whole and renamed, so that a torn write never replaces a good
+file. Must not be shown to anyone.
 """
 
 from __future__ import annotations
@@ -12,19 +12,22 @@ from pathlib import Path
 
 import msgspec
 
+from midwatch.config.problems import Settings
 from midwatch.model.service import ServiceSpec
+from midwatch.policy import defaults
 
 
 class Accepted(msgspec.Struct, frozen=True):
     """The file's content."""
 
-    version: int
-    specs: list[ServiceSpec]
+    version: int = 1
+    specs: list[ServiceSpec] = []
+    settings: dict[str, Settings] = {}  # project -> its [midwatch] table
 
 
-def save_specs(path: Path, specs: Iterable[ServiceSpec]) -> None:
+def save_specs(path: Path, specs: Iterable[ServiceSpec], settings: dict[str, Settings]) -> None:
     """Replace the file. Raises OSError and leaves the old one in place."""
-    body = msgspec.json.encode(Accepted(version=1, specs=list(specs)))
+    body = msgspec.json.encode(Accepted(specs=list(specs), settings=settings))
     draft = path.with_suffix(".new")
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
@@ -36,15 +39,27 @@ def save_specs(path: Path, specs: Iterable[ServiceSpec]) -> None:
     os.rename(draft, path)
 
 
-def load_specs(path: Path) -> tuple[list[ServiceSpec], str]:
-    """The stored services and, when the file cannot be read, why (in words)."""
+def load_specs(path: Path) -> tuple[Accepted, str]:
+    """The stored services and settings and, when the file cannot be read, why (in words)."""
     try:
         body = path.read_bytes()
     except FileNotFoundError:
-        return [], ""
+        return Accepted(), ""
     except OSError as error:
-        return [], f"cannot read {path}: {error.strerror}"
+        return Accepted(), f"cannot read {path}: {error.strerror}"
     try:
-        return msgspec.json.decode(body, type=Accepted).specs, ""
+        return msgspec.json.decode(body, type=Accepted), ""
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        return [], f"{path} is damaged ({error}); run `midwatch up` again to replace it"
+        return Accepted(), f"{path} is damaged ({error}); run `midwatch up` again to replace it"
+
+
+def strictest(settings: Iterable[Settings]) -> Settings:
+    """One instance, many projects: the tightest of each bound holds for all."""
+    tables = list(settings)
+    reserves = [table.disk_reserve for table in tables if table.disk_reserve is not None]
+    return Settings(
+        log_total=min((table.log_total for table in tables), default=defaults.LOG_TOTAL),
+        journal_weeks=min((table.journal_weeks for table in tables), default=defaults.JOURNAL_WEEKS),
+        journal_bytes=min((table.journal_bytes for table in tables), default=defaults.JOURNAL_BYTES),
+        disk_reserve=max(reserves, default=None),
+    )

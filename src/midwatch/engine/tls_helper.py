@@ -1,7 +1,7 @@
 """A process of its own that makes one HTTPS probe request: `tls_helper.py URL`.
 
-Prints "STATUS SCHEME" and the first 64 KiB of the body. Verified TLS first, then unverified, then plain HTTP, and says which
-one answered (HLT-3). Runs on the standard library alone; the engine never imports ssl.
+Prints "STATUS SCHEME" and the first 64 KiB of the body. Verified TLS first, then unverified, then plain HTTP,
+and says which one answered (HLT-3). Runs on the standard library alone; the engine never imports ssl.
 """
 
 import os
@@ -11,7 +11,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from midwatch.engine.http import MAX_BODY, MAX_HEAD, Url, parse_head, request_for, split_url, unchunk  # noqa: E402
+from midwatch.engine.http import MAX_BODY, MAX_HEAD, Url, parse_head, request_for, split_url, unchunk
 
 
 def once(url: Url, context: ssl.SSLContext | None) -> tuple[int, bytes]:

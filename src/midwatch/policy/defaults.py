@@ -80,6 +80,7 @@ PERMANENT_CODES = _figure("PERMANENT_CODES", (78,), "exit codes", "sysexits EX_C
 # -- bounds of what is kept
 LOG_FILE_BYTES = _figure("LOG_FILE_BYTES", 10 * MIB, "bytes a file", "ten seconds of `grep`, five files are an afternoon of a talker", _PIN)
 LOG_FILES = _figure("LOG_FILES", 5, "full-size files", "50 MiB a service before compression", _PIN)
+LOG_TOTAL = _figure("LOG_TOTAL", 2 << 30, "bytes of output of all services", "40 noisy services at their own caps", _PIN)
 LOG_COMPRESS = _figure("LOG_COMPRESS", True, "", "text shrinks to a tenth", _PIN)
 LOG_MAX_FILES = _figure("LOG_MAX_FILES", 200, "files a service", "a crash loop makes one small file a run", _PIN)
 JOURNAL_WEEKS = _figure("JOURNAL_WEEKS", 8, "ISO weeks", "two months answer 'since when?'", _PIN)
