@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.keeper.harness import Keeper
 
 Make = Callable[..., Keeper]

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from midwatch.keeper.wire import Frames, encode
+from midwatch.keeper.wire import decode, encode
 
 ENTRY = Path(__file__).parents[2] / "src" / "midwatch" / "keeper" / "__main__.py"
 PATIENCE = 30.0
@@ -62,7 +62,7 @@ class Keeper:
         self.engine_pid = int(data)
         self.link = socket.socket(fileno=fds[0])
         self.link.settimeout(PATIENCE)
-        self.decoder = Frames()
+        self.held = bytearray()
         self.frames = []
         hello = self.next(lambda f: f.get("ev") == "hello")
         assert hello["pid"] == self.process.pid
@@ -82,7 +82,8 @@ class Keeper:
                     return self.frames.pop(i)
             piece = self.link.recv(1 << 16)
             assert piece, "the keeper closed the link"
-            self.frames += self.decoder.feed(piece)
+            self.held += piece
+            self.frames += decode(self.held)
         raise AssertionError(f"waited in vain; held: {self.frames}")
 
     def event(self, kind: str, run: str | None = None) -> Frame:
@@ -94,7 +95,8 @@ class Keeper:
         while (left := deadline - time.monotonic()) > 0:
             assert self.link
             if select.select([self.link], [], [], left)[0]:
-                self.frames += self.decoder.feed(self.link.recv(1 << 16))
+                self.held += self.link.recv(1 << 16)
+                self.frames += decode(self.held)
 
     def ask(self, op: str, **message: Any) -> Frame:
         self.number += 1

@@ -1,126 +1,182 @@
-"""The keeper's loop: parent of every run, holder of every wait status, starter of the engine.
-
-It decides nothing about services. What it knows fits in one table that each new engine gets with its hello;
-nothing else is queued for an engine that is not there. Exits are noticed by SIGCHLD, which also tells of
-adopted orphans: one path for both, on every platform, without a descriptor a run ([M] 69 against 62 us for a
-pidfd). Tests: tests/system/test_keeper*.py.
+"""The keeper's loop: parent of every run, holder of every wait status, starter of the engine. It decides nothing.
+What it knows is one table that each new engine gets with its hello; nothing is queued for an absent engine.
+Exits are noticed by SIGCHLD, which adopted orphans need anyway: no descriptor a run, 7 us slower than a pidfd.
+Tests: tests/keeper/.
 """
 
 from __future__ import annotations
 
+import _socket
 import _thread
 import errno
+import json
 import os
+import resource
 import select
 import signal
 import sys
 import time
-from collections import deque
 
-from midwatch.keeper import constants as c
-from midwatch.keeper import spawn
-from midwatch.keeper.link import Engine
+from midwatch.keeper import wire
 from midwatch.keeper.pump import NULL, Pump
-from midwatch.keeper.runs import Run, launch, open_streams
+from midwatch.keeper.spawn import FILES, GATE, LIMIT, Run, open_fifo, start
+from midwatch.keeper.wire import Frame
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2,
-             signal.SIGCONT, signal.SIGWINCH)
+FORWARDED = [getattr(signal, "SIG" + n) for n in ("TERM", "INT", "HUP", "QUIT", "USR1", "USR2", "CONT", "WINCH")]
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+YOUNG, PAUSE_MAX = 10.0, 5.0  # s; engines that die younger make the pause before the next one grow up to the max
+UNBORN = 5  # deaths before any engine spoke: nothing is kept alive, so ending with its code is the truth
+MUTE = 5.0  # s from a closed link to SIGKILL: an engine without a link can do nothing useful
+FLUSH = 2.0  # s that the last bytes may take at the end
+
+
+class Engine:
+    """One engine after another: process, socket, pause. One that leaves MAX_FRAME bytes unread hangs and is killed: the
+    hello of its successor says everything again."""
+
+    def __init__(self, config: Frame, umask: int) -> None:
+        self.argv, self.env, self.umask = config["engine"], config.get("env") or dict(os.environ), umask
+        self.pid = self.fd = self.restarts = -1
+        self.out, self.held, self.spoke = bytearray(), bytearray(), False
+        self.born = self.pause = self.mute_since = 0.0
+        self.due: float | None = 0.0  # when the next one starts
+        self.spare: list[int] = []  # what a start needs, so that runs cannot use it up
+
+    def start(self) -> None:
+        self.due, self.born, self.mute_since = None, time.monotonic(), 0.0
+        self.restarts += 1
+        self.out, self.held = bytearray(), bytearray()
+        while self.spare:
+            os.close(self.spare.pop())
+        try:
+            self.fd, theirs = (s.detach() for s in _socket.socketpair())
+            os.set_blocking(self.fd, False)
+            try:  # a process group of its own: Ctrl-C at a terminal reaches it through us, once, as a frame
+                env = {**self.env, wire.FD_VARIABLE: str(theirs)}
+                self.pid = start(self.argv, None, env, (NULL, -1, -1), (theirs,), None, False, 0, self.umask)
+            finally:
+                os.close(theirs)
+        except OSError as e:
+            os.write(2, f"midwatch: cannot start the engine {self.argv[0]}: {e.strerror}; trying again\n".encode())
+            self.ended()
+        try:
+            while len(self.spare) < 4:
+                self.spare.append(os.dup(NULL))
+        except OSError:
+            pass
+
+    def ended(self) -> None:
+        """It is gone: note when the next one starts."""
+        self.hang_up()
+        self.pid, now = -1, time.monotonic()
+        young = now - self.born < YOUNG
+        self.due = now + (self.pause if young else 0)
+        self.pause = min(PAUSE_MAX, max(0.1, self.pause * 2)) if young else 0.0
+
+    def hang_up(self, kill: bool = False) -> None:
+        """Close the socket; SIGCHLD brings the rest."""
+        if self.fd >= 0:
+            os.close(self.fd)
+        self.fd, self.mute_since = -1, time.monotonic()
+        if kill and self.pid > 0:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def send(self, message: Frame) -> None:
+        """Send or hold one message; without an engine it is dropped, the next hello tells it."""
+        if self.fd >= 0:
+            self.out += wire.encode(message)
+            self.flush()
+
+    def flush(self) -> None:
+        try:
+            while self.out and self.fd >= 0:
+                del self.out[:os.write(self.fd, self.out)]
+        except BlockingIOError:
+            if len(self.out) > wire.MAX_FRAME:
+                self.hang_up(kill=True)
+        except OSError:
+            self.hang_up()
+
+    def receive(self) -> list[Frame]:
+        try:
+            piece = os.read(self.fd, 1 << 16)
+            self.held += piece
+            if piece:
+                self.spoke = True
+                return wire.decode(self.held)
+            self.hang_up()
+        except BlockingIOError:
+            pass
+        except (OSError, ValueError, RecursionError) as e:
+            os.write(2, f"midwatch: the engine's frames make no sense ({e}); killing it\n".encode())
+            self.hang_up(kill=True)
+        return []
 
 
 class Keeper:
     """The table of runs and everything that changes it."""
 
-    def __init__(self, config: dict[str, Any]) -> None:
+    def __init__(self, config: Frame) -> None:
         self.umask = os.umask(0o077)
         self.runs: dict[str, Run] = {}
-        self.pids: dict[int, Run] = {}
-        self.signals: list[int] = []
-        self.said: deque[dict[str, Any]] = deque()  # the pump's messages
+        self.pids: dict[int, Run] = {}  # of those that live
+        self.signals: list[int] = []  # not yet told; bounded
         self.exit_code: int | None = None
-        self.pump = Pump(self.say)
-        self.engine = Engine(config["engine"], config.get("env") or dict(os.environ), self.umask)
-        self.children = -1
-        if os.path.exists(path := f"/proc/self/task/{os.getpid()}/children"):
-            self.children = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self.wake, self.waker = os.pipe()
-        for fd in (self.wake, self.waker):
-            os.set_blocking(fd, False)
-        signal.set_wakeup_fd(self.waker, warn_on_full_buffer=False)
+        self.wake, waker = os.pipe()
+        os.set_blocking(self.wake, False)
+        os.set_blocking(waker, False)
+        children = f"/proc/self/task/{os.getpid()}/children"
+        self.children = os.open(children, os.O_RDONLY) if os.path.exists(children) else -1
+        self.engine, self.pump = Engine(config, self.umask), Pump(waker)
+        # What our parent ignores (nohup, a shell's &) has no effect on us either, but children get the default.
+        self.deaf = [n for n in FORWARDED if signal.getsignal(n) == signal.SIG_IGN]
+        signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
         for number in (*FORWARDED, signal.SIGCHLD):
-            # Ignored by our parent (nohup, a shell's &): stays without effect on us, default in children.
-            self.deaf = self.deaf | {number} if signal.getsignal(number) == signal.SIG_IGN else self.deaf
             signal.signal(number, lambda *_: None)
-        _thread.start_new_thread(self.pump.run, ())
-
-    deaf: frozenset[int] = frozenset()
-
-    def say(self, message: dict[str, Any]) -> None:
-        """Hand a message from the pump's thread to the main thread."""
-        self.said.append(message)
-        try:
-            os.write(self.waker, b"\0")
-        except BlockingIOError:
-            pass
+        _thread.start_new_thread(self.pump.serve, ())
 
     def loop(self) -> int:
-        """Run until the engine has ended after an exit request; return its code."""
-        while True:
-            engine = self.engine
-            if engine.due is not None and time.monotonic() >= engine.due and engine.start():
-                self.hello()
+        """Until the engine has ended after an exit request; returns its code."""
+        engine = self.engine
+        while engine.pid > 0 or self.exit_code is None:
+            now, wait = time.monotonic(), None
+            if engine.due is not None and now >= engine.due:
+                engine.start()
+                engine.send({"ev": "hello", "version": wire.VERSION, "pid": os.getpid(), **self.op_list({}),
+                             "engine_restarts": engine.restarts})
+                self.tell_signals()
+            if engine.mute_since and engine.pid > 0 and now - engine.mute_since > MUTE:
+                engine.hang_up(kill=True)
+            if engine.due is not None or engine.mute_since:
+                wait = 1 + int(1000 * max(0.0, (engine.mute_since + MUTE if engine.due is None else engine.due) - now))
             poll = select.poll()
             poll.register(self.wake, select.POLLIN)
             if engine.fd >= 0:
                 poll.register(engine.fd, select.POLLIN | (select.POLLOUT if engine.out else 0))
-            for fd, _ in poll.poll(self.timeout()):
+            for fd, _ in poll.poll(wait):
                 if fd == self.wake:
                     self.woken()
-                else:
+                elif fd == engine.fd:
                     engine.flush()
                     for message in engine.receive() if engine.fd >= 0 else ():
                         self.handle(message)
-            if engine.mute_since and engine.pid > 0 and time.monotonic() - engine.mute_since > c.ENGINE_MUTE:
-                engine.kill()
-            if engine.pid < 0 and self.exit_code is not None:
-                return self.exit_code
-
-    def timeout(self) -> int | None:
-        """Milliseconds until something is due."""
-        e = self.engine
-        due = e.due if e.due is not None else e.mute_since + c.ENGINE_MUTE + 0.01 if e.mute_since else None
-        return None if due is None else max(0, int((due - time.monotonic()) * 1000) + 1)
-
-    def hello(self) -> None:
-        """The first frame to each new engine: the whole table, then the signals nobody has heard."""
-        self.engine.send({"ev": "hello", "version": c.PROTOCOL, "pid": os.getpid(), "runs": self.table(),
-                          "engine_restarts": self.engine.restarts})
-        pending, self.signals = self.signals, []
-        for number in pending:
-            self.engine.send({"ev": "signal", "signum": number})
-
-    def table(self) -> list[dict[str, Any]]:
-        return [r.facts() for r in self.runs.values()]
+        return self.exit_code or 0
 
     def woken(self) -> None:
-        """Signals and messages of the pump; a child's end first, somebody waits for it."""
-        data = os.read(self.wake, 65536)
+        """Signals and the pump's messages; a child's end first, somebody waits for it."""
+        data = os.read(self.wake, 1 << 16)
         self.reap()
-        for number in data:
-            if number in FORWARDED and number not in self.deaf:
-                if self.engine.fd >= 0:
-                    self.engine.send({"ev": "signal", "signum": number})
-                elif len(self.signals) < c.SIGNALS_MAX:
-                    self.signals.append(number)
-        while self.said:
-            self.engine.send(self.said.popleft())
+        self.signals = [*self.signals, *(n for n in data if n in FORWARDED and n not in self.deaf)][:16]
+        self.tell_signals()
+        while self.pump.said:
+            self.engine.send(self.pump.said.popleft())
+
+    def tell_signals(self) -> None:
+        while self.signals and self.engine.fd >= 0:
+            self.engine.send({"ev": "signal", "signum": self.signals.pop(0)})
 
     def reap(self) -> None:
-        """Collect everything that ended: runs, the engine, adopted orphans. The only place that waits for any pid."""
+        """Collect everything that ended: runs, the engine, orphans. The only place that waits for any pid."""
         ended: list[Run] = []
         while True:
             try:
@@ -129,89 +185,81 @@ class Keeper:
                 break
             if pid == 0:
                 break
-            if run := self.pids.pop(pid, None):
-                # ru_maxrss starts at the keeper's own size: the child was us until exec.
+            if run := self.pids.pop(pid, None):  # ru_maxrss starts at our own size: the child was us until exec
                 run.ended = {"status": status, "ended_at": time.monotonic(),
-                             "max_rss_bytes": usage.ru_maxrss * RSS_UNIT, "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 6)}
+                             "cpu_seconds": usage.ru_utime + usage.ru_stime,
+                             "max_rss_bytes": usage.ru_maxrss * RSS_UNIT}
                 ended.append(run)
             elif pid == self.engine.pid:
-                self.engine_ended(status)
-        if not ended:
-            return
-        strays = self.strays()
+                self.engine.ended()
+                unborn = not (self.engine.spoke or self.runs) and self.engine.restarts + 1 >= UNBORN
+                if unborn and self.exit_code is None:
+                    self.exit_code = os.WEXITSTATUS(status) or 128 + os.WTERMSIG(status)
+        strays = self.strays() if ended else None
         for run in ended:
-            facts = {**run.ended, "at": run.ended["ended_at"], "strays": strays}
-            self.engine.send({"ev": "exited", "run": run.run, "pid": run.pid, **facts})
+            self.engine.send({"ev": "exited", "run": run.run, "pid": run.pid, **run.ended, "at": run.ended["ended_at"],
+                              "strays": strays})
             if run.gate_fd >= 0:
                 run.close_gate(False)
 
     def strays(self) -> list[int] | None:
-        """Children of ours that are nobody's main process; None where the kernel does not tell."""
+        """Children of ours that are nobody's main process, at most 1000; None where the kernel does not tell."""
         if self.children < 0:
             return None
-        found = [int(p) for p in os.pread(self.children, 1 << 16, 0).split()]
-        return [p for p in found if p not in self.pids and p != self.engine.pid][:c.STRAYS_MAX]
+        known = {self.engine.pid, *self.pids}
+        return [p for p in map(int, os.pread(self.children, 1 << 16, 0).split()) if p not in known][:1000]
 
-    def engine_ended(self, status: int) -> None:
-        """Plan the next engine, or our own end when none ever spoke and nothing is kept alive."""
-        engine = self.engine
-        engine.ended()
-        if self.exit_code is None and not engine.spoke and engine.restarts + 1 >= c.ENGINE_UNBORN and not self.runs:
-            code = os.waitstatus_to_exitcode(status)
-            self.exit_code = code if code >= 0 else 128 - code
-
-    def handle(self, message: dict[str, Any]) -> None:
+    def handle(self, message: Frame) -> None:
         """Carry out one request; whatever goes wrong is an answer, never our end."""
-        answer: dict[str, Any] = {"id": message.get("id")}
+        answer: Frame = {"id": message.get("id")}
         try:
-            answer |= getattr(self, "op_" + str(message.get("op")))(message) or {}
-        except spawn.SpawnError as e:
-            answer |= {"errno": e.errno, "phase": e.phase, "error": str(e)}
+            answer |= getattr(self, f"op_{message.get('op')}")(message) or {}
         except OSError as e:
-            answer |= {"errno": errno.errorcode.get(e.errno or 0, "EIO"), "phase": "prepare", "error": str(e)}
+            answer |= {"errno": errno.errorcode.get(e.errno or 0, "EIO"), "phase": getattr(e, "phase", "prepare"),
+                       "error": e.strerror or str(e)}
         except Exception as e:  # noqa: BLE001
             answer |= {"errno": "EINVAL", "phase": "prepare", "error": f"{type(e).__name__}: {e}"}
         if answer["id"] is not None:
             self.engine.send(answer)
 
-    def op_spawn(self, ask: dict[str, Any]) -> dict[str, Any]:
+    def op_spawn(self, ask: Frame) -> Frame:
         if ask["run"] in self.runs:
-            raise spawn.SpawnError(errno.EEXIST, "prepare", f"the run {ask['run']} is already in the table")
-        run = launch(ask, self.umask)
+            raise OSError(errno.EEXIST, f"the run {ask['run']} is already in the table")
+        run = Run(ask, self.umask)
         self.runs[run.run] = self.pids[run.pid] = run
         for stream in run.streams.values():
             self.pump.add(stream)
         return {"pid": run.pid, "start": run.start}
 
-    def op_attach(self, ask: dict[str, Any]) -> dict[str, Any]:
+    def op_attach(self, ask: Frame) -> Frame:
         """Pump the FIFOs of a run whose keeper died."""
-        for stream in open_streams(ask, new=False).values():
-            self.pump.add(stream)
-            self.pump.turn(stream)
+        for stream in [open_fifo(ask, name, new=False) for name in ask["streams"]]:
+            self.pump.turn(stream)  # before the pump's thread knows it: nothing and nobody left is no event
+            if stream.src >= 0:
+                self.pump.add(stream)
         return {"ok": True}
 
-    def op_release(self, ask: dict[str, Any]) -> dict[str, Any]:
-        self.runs[ask["run"]].close_gate(True)
+    def op_release(self, ask: Frame, opened: bool = True) -> Frame:
+        self.runs[ask["run"]].close_gate(opened)
         return {"ok": True}
 
-    def op_drop(self, ask: dict[str, Any]) -> dict[str, Any]:
-        self.runs[ask["run"]].close_gate(False)
-        return {"ok": True}
+    def op_drop(self, ask: Frame) -> Frame:
+        return self.op_release(ask, False)
 
-    def op_taken(self, ask: dict[str, Any]) -> None:
+    def op_taken(self, ask: Frame) -> None:
         if self.runs[ask["run"]].ended:
             del self.runs[ask["run"]]
 
-    def op_pump(self, ask: dict[str, Any]) -> None:
+    def op_pump(self, ask: Frame) -> None:
         for stream in list(self.pump.streams.values()):
             if (stream.run, stream.name) == (ask["run"], ask["stream"]):
                 stream.limit = ask.get("limit") or stream.limit
                 stream.discard = ask.get("discard", stream.discard)
 
-    def op_list(self, ask: dict[str, Any]) -> dict[str, Any]:
-        return {"runs": self.table()}
+    def op_list(self, ask: Frame) -> Frame:
+        return {"runs": [run.facts() for run in self.runs.values()]}
 
-    def op_exit(self, ask: dict[str, Any]) -> dict[str, Any]:
+    def op_exit(self, ask: Frame) -> Frame:
         alive = [r.run for r in self.runs.values() if not r.ended]
         if alive and not ask.get("force"):
             return {"error": f"still running: {' '.join(alive[:10])}"}
@@ -219,17 +267,23 @@ class Keeper:
         return {"ok": True}
 
 
-def main(config: dict[str, Any]) -> int:
-    """Prepare the process, run the loop, and give the last bytes a moment to reach their files."""
+def load(text: str) -> Frame:
+    if not text.startswith("{"):
+        with open(text, encoding="utf-8") as f:
+            text = f.read()
+    config: Frame = json.loads(text)
+    return config
+
+
+def main(config: Frame) -> int:
     try:
-        os.dup(c.GATE_FD)  # inherited (the instance's lock): it lives on under another number
+        os.dup(GATE)  # inherited, the instance's lock perhaps: it lives on under another number
     except OSError:
         pass
-    os.dup2(NULL, c.GATE_FD, inheritable=False)  # before anything else can get this number
-    spawn.raise_file_limit()
+    os.dup2(NULL, GATE, inheritable=False)  # before anything else can get this number
+    resource.setrlimit(FILES, (LIMIT[1], LIMIT[1]))
     keeper = Keeper(config)
-    code = keeper.loop()
-    end = time.monotonic() + c.FLUSH_MAX
+    code, end = keeper.loop(), time.monotonic() + FLUSH
     while not keeper.pump.idle() and time.monotonic() < end:
         time.sleep(0.005)
     return code

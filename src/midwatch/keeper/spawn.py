@@ -1,9 +1,6 @@
-"""Start one program: descriptors, gate, terminal, identity; on failure nothing is left over.
-
-Decides nothing about when or why. Children get every signal at its default, an empty mask, the umask and
-the file limit the keeper itself was started with. The parent waits until exec (vfork): a cwd on a dead
-network mount stalls it, as it would any supervisor that does not copy its own memory first.
-Tests: tests/system/test_keeper_spawn.py.
+"""Start one run: pipes, files, gate, terminal, identity; a start that fails leaves nothing behind.
+Children get default signals, an empty mask, and the umask and file limit the keeper was started with. The keeper waits
+until exec (vfork; fork when the identity changes): a cwd on a dead network mount stalls it. Decides nothing about when.
 """
 
 from __future__ import annotations
@@ -13,98 +10,150 @@ import os
 import resource
 import sys
 
-from midwatch.keeper.constants import GATE_FD
+# The C function below subprocess.Popen, same vfork. [M] subprocess: +0.55 MB of RssAnon, +45 us a spawn.
+from _posixsubprocess import fork_exec
 
-try:
-    # The C function below subprocess.Popen. [M] importing subprocess costs 0.9 MB of RssAnon on top of the
-    # rest of the keeper (4.5 against 3.6 MB), and Popen 45 us a spawn. Python 3.14 dropped the last argument.
-    from _posixsubprocess import fork_exec as _fork_exec
-except ImportError:  # pragma: no cover
-    _fork_exec = None  # type: ignore[assignment]
+from midwatch.keeper.pump import NULL, Stream
+from midwatch.keeper.wire import TYPE_CHECKING, Frame
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
-FILE_LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)
-READ_GATE = f"read midwatch_gate <&{GATE_FD} || exit 125; exec {GATE_FD}<&-; "
-TAKE_TERMINAL = 'exec 8<>"$0" 8>&-; '  # a session leader without a terminal gets the one it opens first
+FILES, GATE = resource.RLIMIT_NOFILE, 9  # dash takes one digit in `<&N`, so the gate's number is reserved
+LIMIT = resource.getrlimit(FILES)
+TERMINAL = 'exec 8<>"$0" 8>&-; '  # a session leader gets the first terminal it opens
+WAIT = f"read midwatch_gate <&{GATE} || exit 125; exec {GATE}<&-; "
 
 
-class SpawnError(Exception):
-    """A start that failed: errno's name, the phase (prepare, fork, exec) and words."""
-
+class SpawnError(OSError):
     def __init__(self, number: int, phase: str, words: str = "") -> None:
-        super().__init__(words or os.strerror(number))
-        self.errno, self.phase = errno.errorcode.get(number, str(number)), phase
+        super().__init__(number, words or os.strerror(number))
+        self.phase = phase
 
 
-def raise_file_limit() -> None:
-    """Take the hard limit for ourselves: two descriptors a stream outgrow 1024 at about 500 services."""
-    resource.setrlimit(resource.RLIMIT_NOFILE, (FILE_LIMIT[1], FILE_LIMIT[1]))
+class Run:
+    """One main process, until the engine has taken its status."""
 
-
-def start(argv: list[str], exe: str | None, env: dict[str, str], stdio: tuple[int, int, int], *,
-          keep: tuple[int, ...] = (), cwd: str | None = None, session: bool = True, group: int = -1,
-          umask: int = -1, ids: tuple[int | None, int | None, list[int] | None] = (None, None, None)) -> int:
-    """Fork and exec; return the pid. The child keeps `keep` (sorted) and stdio (-1 = ours), nothing else."""
-    if exe or "/" in argv[0]:
-        paths = [os.fsencode(exe or argv[0])]
-    else:
-        paths = [os.path.join(os.fsencode(d), os.fsencode(argv[0])) for d in os.get_exec_path(env)]
-    pairs = [os.fsencode(k) + b"=" + os.fsencode(v) for k, v in env.items()]
-    told, tell = os.pipe()
-    try:
+    def __init__(self, ask: Frame, umask: int) -> None:
+        self.run: str = ask["run"]
+        self.streams: dict[str, Stream] = {}
+        self.gate_fd = -1
+        self.ended: Frame = {}
+        fds: list[int] = []  # the child's; ours until it has them
         try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, FILE_LIMIT)  # for the child; vfork inherits it
-            pid = _call(argv, paths, (*sorted(keep), tell), cwd, pairs, stdio, (told, tell), session, group, ids, umask)
-        except OSError as e:
-            raise SpawnError(e.errno or errno.EIO, "fork") from None
+            self.pid = self.launch(ask, umask, fds)
+        except BaseException:
+            for s in self.streams.values():
+                if s.offset == 0:
+                    os.unlink(s.log)
+                s.close()
+            if self.gate_fd >= 0:
+                os.close(self.gate_fd)
+            raise
         finally:
-            raise_file_limit()
-            os.close(tell)
-        report = os.read(told, 50000)  # empty as soon as exec closed the other end
-    finally:
+            for fd in fds:
+                os.close(fd)
+            os.dup2(NULL, GATE, inheritable=False)
+        self.start, self.gate = start_time(self.pid), "closed" if ask.get("gate") else None
+
+    def launch(self, ask: Frame, umask: int, fds: list[int]) -> int:
+        argv, exe, env, tty = ask["argv"], ask.get("exe"), ask.get("env") or {}, ask.get("ctty")
+        if tty:
+            master, slave = os.openpty()
+            fds.append(slave)
+            os.set_blocking(master, False)
+            if ask.get("uid") is not None:
+                os.fchown(slave, ask["uid"], -1)
+            self.streams["out"] = Stream(ask, "out", master)
+        for name in () if tty else ask["streams"]:
+            self.streams[name] = open_fifo(ask, name, new=True)
+            fds.append(os.open(self.streams[name].fifo, os.O_RDWR | os.O_CLOEXEC))  # read-write: never a SIGPIPE
+        if ask.get("gate"):
+            held, self.gate_fd = os.pipe()
+            os.dup2(held, GATE, inheritable=False)
+            os.close(held)
+        if tty or ask.get("gate"):  # a shell that waits and takes the terminal; argv[0] becomes the path
+            path = exe or argv[0]
+            if "/" in path and not os.access(path, os.X_OK):  # said now, not by the shell's 126 or 127
+                raise SpawnError(errno.EACCES if os.path.exists(path) else errno.ENOENT, "exec")
+            odd = [f"{k}={v}" for k, v in env.items() if not (k.isascii() and k.isidentifier())]  # sh drops these
+            script = (TERMINAL if tty else "") + (WAIT if ask.get("gate") else "") + 'exec "$@"'
+            name = os.ttyname(fds[0]) if tty else "midwatch-gate"
+            argv, exe = ["/bin/sh", "-c", script, name, *(["env", *odd] if odd else []), path, *argv[1:]], None
+        stdin = fds[0] if tty else -1 if ask.get("stdin") == "inherit" else NULL
+        stdio = (stdin, fds[0], fds[-1]) if fds else (stdin, -1, -1)
+        umask = umask if ask.get("umask") is None else ask["umask"]
+        return start(argv, exe, env, stdio, (GATE,) if ask.get("gate") else (), ask.get("cwd"),
+                     not ask.get("keep_group"), -1, umask, [ask.get(k) for k in ("uid", "gid", "groups")])
+
+    def close_gate(self, opened: bool) -> None:
+        """Let the waiting child go (a newline) or leave (end of file)."""
+        fd, self.gate_fd = self.gate_fd, -1
+        if fd < 0:
+            raise OSError(errno.EALREADY, "the gate is not closed")
+        try:
+            if opened:
+                self.gate = "open"
+                os.write(fd, b"\n")
+        finally:
+            os.close(fd)
+
+    def facts(self) -> Frame:
+        streams = {k: {"log": s.log, "fifo": s.fifo, "drained": s.src < 0} for k, s in self.streams.items()}
+        return {"run": self.run, "pid": self.pid, "start": self.start, "gate": self.gate, "streams": streams,
+                "status": None, "ended_at": None, **self.ended}
+
+
+def open_fifo(ask: Frame, name: str, *, new: bool) -> Stream:
+    fifo, src = ask["streams"][name]["fifo"], -1
+    if new:
+        os.mkfifo(fifo, 0o600)
+    try:
+        src = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+        if new and ask.get("uid") is not None:
+            os.fchown(src, ask["uid"], -1)  # nginx reopens /dev/stdout
+        return Stream(ask, name, src, fifo)
+    except OSError:
+        if src >= 0:
+            os.close(src)
+        if new:
+            os.unlink(fifo)
+        raise
+
+
+def start(argv: list[str], exe: str | None, env: dict[str, str], stdio: tuple[int, int, int],
+          keep: tuple[int, ...] = (), cwd: str | None = None, session: bool = True, group: int = -1,
+          umask: int = -1, ids: Sequence[Any] = (None, None, None)) -> int:
+    """Fork and exec; the child has `keep` and stdio (-1 = ours) and no other descriptor."""
+    where = [""] if exe or "/" in argv[0] else os.get_exec_path(env)
+    paths = [os.fsencode(os.path.join(d, exe or argv[0])) for d in where]
+    pairs = [os.fsencode(f"{k}={v}") for k, v in env.items()]
+    told, tell = os.pipe()
+    order: list[Any] = [argv, paths, True, tuple(sorted((*keep, tell))), cwd, pairs, stdio[0], -1, -1, stdio[1], -1,
+                        stdio[2], told, tell, True, session, group, ids[1], ids[2], ids[0], umask, None]
+    try:
+        resource.setrlimit(FILES, LIMIT)  # the child's, by inheritance
+        pid = fork_exec(*order, *((True,) if sys.version_info < (3, 14) else ()))
+    except OSError as e:
         os.close(told)
-    if report:  # b"OSError:<errno in hex>:<where>"
+        raise SpawnError(e.errno or errno.EIO, "fork") from None
+    finally:
+        resource.setrlimit(FILES, (LIMIT[1], LIMIT[1]))  # two descriptors a stream: 1024 is not enough for us
+        os.close(tell)
+    report = os.read(told, 50000)  # b"OSError:<errno in hex>:<where>", or nothing once exec closed it
+    os.close(told)
+    if report:
         os.waitpid(pid, 0)
-        kind, number, where = [*report.split(b":", 2), b"", b""][:3]
-        code = int(number, 16) if kind == b"OSError" else errno.EIO
-        raise SpawnError(code, "prepare" if where.startswith(b"noexec") else "exec")
+        kind, number, phase = [*report.split(b":", 2), b"", b""][:3]
+        raise SpawnError(int(number, 16) if kind == b"OSError" else errno.EIO, "prepare" if phase else "exec")
     return pid
 
 
-def _call(argv: list[str], paths: list[bytes], keep: tuple[int, ...], cwd: str | None, env: list[bytes],
-          stdio: tuple[int, int, int], report: tuple[int, int], session: bool, group: int,
-          ids: tuple[int | None, int | None, list[int] | None], umask: int) -> int:
-    uid, gid, groups = ids
-    args: list[Any] = [argv, paths, True, tuple(sorted(keep)), cwd, env, stdio[0], -1, -1, stdio[1], -1, stdio[2],
-                       *report, True, session, group, gid, groups, uid, umask, None]
-    if sys.version_info < (3, 14):
-        args.append(True)
-    return _fork_exec(*args)
-
-
-def behind(argv: list[str], exe: str | None, env: dict[str, str], gate: bool, tty: str | None) -> list[str]:
-    """Return the argv that waits at a gate and takes a terminal, in a shell, before it becomes `argv`.
-
-    argv[0] becomes the path. A shell drops environment names that are not identifiers, so env(1) puts them back.
-    """
-    path = exe or argv[0]
-    if "/" in path and not os.access(path, os.X_OK):  # said now, not with the shell's 126 or 127 later
-        raise SpawnError(errno.EACCES if os.path.exists(path) else errno.ENOENT, "exec")
-    odd = [f"{k}={v}" for k, v in env.items() if not (k.isascii() and k.isidentifier())]
-    script = (TAKE_TERMINAL if tty else "") + (READ_GATE if gate else "") + 'exec "$@"'
-    return ["/bin/sh", "-c", script, tty or "midwatch-gate", *(["env", *odd] if odd else []), path, *argv[1:]]
-
-
 def start_time(pid: int) -> int:
-    """Field 22 of /proc/PID/stat, the half of an identity that a pid lacks; 0 where there is no /proc."""
+    """Field 22 of /proc/PID/stat: what a pid lacks to be an identity; 0 where there is no /proc."""
     try:
-        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        with open(f"/proc/{pid}/stat", "rb", 0) as f:
+            return int(f.read(4096).rpartition(b")")[2].split()[19])
     except OSError:
         return 0
-    try:
-        return int(os.read(fd, 4096).rpartition(b")")[2].split()[19])
-    finally:
-        os.close(fd)
