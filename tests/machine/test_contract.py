@@ -279,6 +279,17 @@ def test_contain_demanded_and_not_to_be_had_is_an_error(world: Any, launch: Any)
     world.machine.release(made)
 
 
+def test_groups_of_a_lost_record_are_found_by_the_name_of_the_run(world: Any) -> None:
+    """An intent without a record: its groups are named by the run id, so they can be ended and released."""
+    tree = world.start()
+    left = world.machine.leftover(tree.run)
+    assert (left.kill, left.memory) == (tree.containment.kill, tree.containment.memory)
+    assert world.machine.leftover("p.never.1").dirs == ()
+    world.machine.end(tree, 0, 20)
+    world.machine.release(left)
+    assert world.machine.leftover(tree.run).dirs == ()
+
+
 def test_place_answers_for_each_move(world: Any, launch: Any) -> None:
     """A pid that is gone fails alone; the others of the batch are placed."""
     tree = world.start()

@@ -122,6 +122,10 @@ class FakeMachine(Stage):
         why = "" if kill and (memory or not wants_memory) else "no cgroup v2 hierarchy is mounted"
         return Containment(kill, memory, why)
 
+    def leftover(self, run: str) -> Containment:
+        kill, memory = (f"/cg/{kind}/midwatch-{self._instance}/{run}" for kind in ("unified", "memory"))
+        return Containment(kill if kill in self.groups else None, memory if memory in self.groups else None)
+
     def place(self, moves: list[tuple[Containment, int]]) -> list[OSError | None]:
         results: list[OSError | None] = []
         for containment, pid in moves:

@@ -89,6 +89,10 @@ class LinuxMachine:
             return Containment(why_not='contain = "none"')
         return self._cgroups.make(run, launch.memory_hard, launch.contain == "cgroup")
 
+    def leftover(self, run: str) -> Containment:
+        """See ports."""
+        return self._cgroups.existing(run)
+
     def place(self, moves: list[tuple[Containment, int]]) -> list[OSError | None]:
         """See ports."""
         results: list[OSError | None] = []

@@ -91,6 +91,15 @@ class Cgroups:
         # held memory counts swap, so a line on it leaves none to swap into
         return _limit(directory, ("memory.max", "memory.swap.max"), str(memory), "0", remove=False)
 
+    def existing(self, run: str) -> Containment:
+        """What `make` made under this name and nobody has removed."""
+        if not run or "/" in run or run in (".", ".."):
+            return Containment()
+        kill, memory = (
+            f"{own}/{self._name}/{run}" if own else "" for own in (self._unified, self._v1_memory)
+        )
+        return Containment(*(path if path and os.path.isdir(path) else None for path in (kill, memory)))
+
     def release(self, containment: Containment) -> None:
         """Remove these groups, what the run made below them, and our base when it is the last."""
         with self._lock:

@@ -163,6 +163,10 @@ class MacMachine:
             raise OSError(errno.ENOTSUP, f"{run}: {_NO_CGROUPS}")
         return Containment(why_not=_NO_CGROUPS)
 
+    def leftover(self, run: str) -> Containment:
+        """Nothing can be left of that kind."""
+        return Containment(why_not=_NO_CGROUPS)
+
     def place(self, moves: list[tuple[Containment, int]]) -> list[OSError | None]:
         """Nothing to place into."""
         return [None for _ in moves]
