@@ -95,10 +95,9 @@ class Cgroups:
         """What `make` made under this name and nobody has removed."""
         if not run or "/" in run or run in (".", ".."):
             return Containment()
-        kill, memory = (
-            f"{own}/{self._name}/{run}" if own else "" for own in (self._unified, self._v1_memory)
-        )
-        return Containment(*(path if path and os.path.isdir(path) else None for path in (kill, memory)))
+        paths = [f"{own}/{self._name}/{run}" if own else "" for own in (self._unified, self._v1_memory)]
+        kill, memory = (path if path and os.path.isdir(path) else None for path in paths)
+        return Containment(kill, memory)
 
     def release(self, containment: Containment) -> None:
         """Remove these groups, what the run made below them, and our base when it is the last."""
