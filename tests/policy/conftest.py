@@ -122,7 +122,7 @@ class World:
         """The main process ends with a code or a signal."""
         born = self.state.spawned_at
         lived = after if born is None else self.t + after - born
-        status = signal if signal else code << 8
+        status = signal or code << 8
         return self.feed(Exited(str(self.state.run), ExitFacts(facts.pop("status", status), lived, **facts)), after)
 
     def lives(self, *lives: tuple[int, float]) -> World:

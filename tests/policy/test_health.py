@@ -91,7 +91,7 @@ def test_a_healthy_service_writes_one_line(world: Any) -> None:
 
 
 def test_the_unhealthy_budget_restarts_then_alerts_once(world: Any) -> None:
-    """G6: checks 1, budget 2, always failing: two restarts, then one alert over the next ten checks; it is left running."""
+    """G6: checks 1, budget 2, always failing: two restarts, one alert over the next ten checks; it is left running."""
     w = world(health=Probe(tcp="x:1", failures=1), budgets={"unhealthy": Window(2, 1800.0)}).come_up()
     for _ in range(2):
         probe(w, False)

@@ -122,11 +122,12 @@ def test_the_same_events_give_the_same_states(history: Any) -> None:
 def test_every_phase_survives_every_event(world: Any, phase: str) -> None:
     """Each cell of the table can be called: nothing raises, even where an engine would never send it."""
     facts = ExitFacts(1 << 8, 1.0)
-    one_of_each = [
-        *(ev.Ask(verb, f"j-{verb}", "ann") for verb in ("start", "stop", "restart", "reset")),  # type: ignore[arg-type]
+    one_of_each: list[ev.Event] = [
+        *(ev.Ask(verb, f"j-{verb}", "ann") for verb in ("start", "stop", "restart", "reset")),
         ev.Permit(), ev.Spawned("p.web.7", 3), ev.SpawnFailed("p.web.7", "E", "fork", "no", False),
         ev.Probed("p.web.7", "ready", False, "x"), ev.Probed("p.web.7", "health", True), ev.Exited("p.web.7", facts),
-        ev.TreeGone("p.web.7", "tree"), ev.Prechecked("f"), ev.NewRules(world().rules, True), ev.Resumed(True), ev.Tick(),
+        ev.TreeGone("p.web.7", "tree"), ev.Prechecked("f"), ev.NewRules(world().rules, True),
+        ev.Resumed(True), ev.Tick(),
     ]  # fmt: skip
     assert {key_of(e) for e in one_of_each} == set(KEYS)
     for pid in (None, 7):

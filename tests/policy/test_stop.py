@@ -74,7 +74,7 @@ def test_an_exit_that_nobody_reports_ends_the_ladder_as_lost_knowledge(world: An
 
 
 def test_a_second_stop_ends_the_grace(world: Any) -> None:
-    """D7: two stops and one more during the grace: one stop.begin, one kill, one stop.done; each job is settled once."""
+    """D7: two stops and one more during the grace: one stop.begin, one kill, one stop.done; jobs are settled once."""
     w = world().come_up()
     w.ask("stop", "a")
     w.ask("stop", "b", after=1.0)
@@ -192,7 +192,7 @@ def test_an_exit_before_the_pid_is_told(world: Any) -> None:
 
 
 def test_leftovers_that_cannot_be_ended_are_not_called_stopped(world: Any) -> None:
-    """The job fails and says how many are left; it is tried again every minute, said once, and ends when they are gone."""
+    """The job fails and says how many are left; tried again every minute, said once, and it ends when they are gone."""
     w = world().come_up()
     w.ask("stop", "s")
     w.exit(0)

@@ -8,6 +8,7 @@ spawn is done. Tests: tests/policy/test_budgets.py.
 
 from __future__ import annotations
 
+from math import inf
 from typing import cast
 
 from midwatch.model.action import Note
@@ -189,27 +190,25 @@ def room_at(d: Draft, name: str) -> float:
     return times[-window.limit] + window.seconds
 
 
-def _heals_at(d: Draft, name: str, born: float) -> float | None:
+def _heals_at(d: Draft, name: str) -> float:
+    born = d.now - d.age
     if name == "crash":
         return born + d.rules.budgets.stable_after
     if name.endswith("_slow"):
         return room_at(d, name)
     window = window_of(d, name) if name in _LABELS else None
-    return born + window.seconds if window else None
+    return born + window.seconds if window else inf  # "unhealthy" is closed by a probe, not by time
 
 
 def heal_at(d: Draft) -> float | None:
-    """When the living run will have proven that an episode is over; None without an open episode."""
-    born = d.now - d.age
-    times = [at for name in d.s.episodes if (at := _heals_at(d, name, born)) is not None]
-    return min(times, default=None)
+    """When the living run will have proven that an episode is over; None without such an episode."""
+    at = min((_heals_at(d, name) for name in d.s.episodes), default=inf)
+    return None if at == inf else at
 
 
 def heal(d: Draft) -> None:
     """Close every episode that the living run has outlived, with a closing record for each (G9)."""
-    born = d.now - d.age
     for name in tuple(d.s.episodes):
-        at = _heals_at(d, name, born)
-        if at is not None and at <= d.now:
+        if _heals_at(d, name) <= d.now:
             episode(d, name, 0)
             d.note("health.recovered", run_id=d.run, budget=name)

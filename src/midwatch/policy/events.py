@@ -6,14 +6,12 @@ fields it does not know. An event about a run carries `run_id`. Must not emit. T
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
 
 class EventKind(msgspec.Struct, frozen=True):
     name: str
-    source: Literal["policy", "engine"]
+    source: str  # "policy" or "engine"
     fields: tuple[str, ...]
     meaning: str
 
@@ -50,22 +48,25 @@ _POLICY = (
 )  # fmt: skip
 
 _ENGINE = (
-    ("daemon.started", "pid keeper_pid version home rungs", "the daemon took its lock and its socket"),
-    ("daemon.stopped", "reason code", "the daemon ends; every service was stopped or left as asked"),
-    ("engine.restarted", "pid restarts", "the engine died and was started again; no service noticed"),
+    ("daemon.started", "pid version services", "the daemon took its lock and its socket; `pid` is the keeper's"),
+    ("daemon.stopped", "code", "the daemon ends; every service was stopped or left as asked"),
+    ("engine.restarted", "pid version services", "the engine died and was started again; no service noticed"),
+    ("service.removed", "", "the service is gone from the configuration and stopped"),
     ("run.adopted", "run_id pid", "a run that outlived keeper and engine was found and taken over"),
-    ("output.dropped", "run_id stream bytes since reason", "output was thrown away; once an episode"),
+    ("run.orphaned", "run_id pid ended left verified_by", "what an earlier daemon had left running was ended"),
+    ("run.tail", "run_id text", "the last lines of a run's output, redacted"),
+    ("output.dropped", "run_id stream bytes since reason over", "output was thrown away; `over` ends the episode"),
     ("output.rotated", "run_id stream closed bytes", "an output file is full, the next one is open"),
     ("disk.low", "path free_bytes reserve_bytes", "too little space: output is thrown away until there is more"),
-    ("disk.ok", "path free_bytes", "space is back: output is kept again"),
+    ("disk.ok", "path free_bytes reserve_bytes", "space is back: output is kept again"),
     ("journal.opened", "version snapshot", "first line of each journal file: every service as it stood"),
-    ("journal.gap", "lines bytes since", "so many journal lines could not be written"),
+    ("journal.gap", "lines kept", "so many journal lines could not be written"),
     ("config.applied", "project source added removed restarted changed", "a config file is in force"),
-    ("config.refused", "project source problems", "a config file has errors; nothing was changed"),
-    ("job.done", "job ok message", "a command that somebody gave is finished"),
-    ("control.refused", "reason peer", "a control client was turned away"),
-    ("limit.warning", "resource current limit message", "the daemon itself comes close to a limit"),
-    ("state.damaged", "path message", "a file of ours was torn or unreadable; what was done instead"),
+    ("config.refused", "project source reason", "a config file has errors; nothing was changed"),
+    ("job.done", "job verb failed", "a command that somebody gave is finished"),
+    ("control.refused", "reason", "a control client was turned away"),
+    ("limit.warning", "message", "a limit that was asked for could not be set as it was"),
+    ("state.damaged", "path problem", "a file of ours was torn or unreadable; what was done instead"),
     ("clock.stepped", "by_ms", "the wall clock jumped; durations and windows are not touched"),
 )  # fmt: skip
 

@@ -8,7 +8,6 @@ is stopped because a need went away. Must not know rules beyond `needs`. Tests: 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from graphlib import CycleError, TopologicalSorter
 
 from midwatch.model.service import Need
@@ -30,6 +29,8 @@ def needs_problem(needs: Needs) -> FleetError | None:
     for service, wanted in needs.items():
         for other in wanted:
             if other not in needs:
+                from difflib import get_close_matches  # only for this message: it costs the engine memory
+
                 near = get_close_matches(other, needs, n=1)
                 hint = f"; did you mean {near[0]}?" if near else ""
                 return FleetError(f"{service} needs {other}, which does not exist{hint}", (service, other))

@@ -7,7 +7,7 @@ tick that comes too early changes nothing. Must not decide anything itself. Test
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from midwatch.model import event as ev
 from midwatch.model.identity import Now
@@ -19,17 +19,14 @@ from midwatch.policy.state import IGNORED, cells
 
 Handler = Callable[[Draft, Any], None]
 
-_PLAIN: dict[type, str] = {
-    ev.Permit: "permit", ev.Spawned: "spawned", ev.SpawnFailed: "spawn_failed", ev.Exited: "exited",
-    ev.TreeGone: "tree_gone", ev.Prechecked: "prechecked", ev.NewRules: "rules", ev.Resumed: "resumed", ev.Tick: "tick",
-}  # fmt: skip
+_TAGS: dict[type, str] = {kind: str(kind.__struct_config__.tag) for kind in get_args(ev.Event)}
 
 
 def key_of(event: ev.Event) -> str:
     """The event's name in the table."""
     if isinstance(event, ev.Ask):
         return f"ask.{event.verb}"
-    return f"probed.{event.kind}" if isinstance(event, ev.Probed) else _PLAIN[type(event)]
+    return f"probed.{event.kind}" if isinstance(event, ev.Probed) else _TAGS[type(event)]
 
 
 def _handler(name: str) -> Handler | None:

@@ -1,0 +1,116 @@
+"""Writes the recorded histories anew: `python -m tests.replay.record`. Only when a decision was changed on purpose.
+
+Each function is one incident as a history on a fake clock; its lines are what the journal of a daemon would hold.
+The diff of the written files is the review: it shows every decision that became another one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from tests.policy.conftest import World
+
+from midwatch.model.event import Probed, Resumed, SpawnFailed
+from midwatch.model.service import Probe
+
+FOLDER = Path(__file__).parent
+
+
+def outage() -> World:
+    """A database is away for twenty minutes: crashes, degraded, up again, recovered."""
+    return _then_stable(World("shop/api").lives(*[(1, 2.0)] * 14))
+
+
+def drain_loop() -> World:
+    """The incident that began it all: a worker that drains itself every 246 s."""
+    return World("gbrain/worker", drain_code=12).lives(*[(12, 216.0)] * 12)
+
+
+def spinner() -> World:
+    """A worker that exits with 0 at once, then one that stays."""
+    return _then_stable(World("jobs/poller").lives(*[(0, 0.05)] * 16))
+
+
+def wedged() -> World:
+    """A web server that answers nobody: restarts, the budget is spent, it recovers by itself, it is stopped."""
+    w = World("shop/web", health=Probe(http="http://127.0.0.1:1/", failures=3))
+    for _ in range(4):
+        w.come_up()
+        for _ in range(3):
+            w.feed(Probed(str(w.state.run), "health", False, "timeout"), 30.0)
+        if w.state.phase == "stopping":
+            w.exit(signal=15, after=0.5)
+            w.tree_gone(ended=2)
+    w.feed(Probed(str(w.state.run), "health", True), 30.0)
+    return _stopped(w)
+
+
+def hard_to_stop() -> World:
+    """Leaves grandchildren behind, ignores TERM, and the engine dies in the middle of the stop."""
+    w = World("tools/mcp").come_up()
+    w.exit(3, 5.0, strays=2)
+    w.tree_gone(left=1)
+    w.tick()
+    w.tree_gone()
+    w.come_up()
+    w.ask("restart", "r1")
+    w.feed(Resumed(alive=True), 2.0)
+    w.tick()
+    w.tree_gone(ended=3, verified_by="marker")
+    w.exit(signal=9, after=0.01)
+    return _stopped(w.come_up())
+
+
+def never_started() -> World:
+    """No more processes, then a missing file, then a code that says "configuration"."""
+    w = World("cron/report").come_up()
+    w.exit(1, oom_kills=1)
+    w.tick()
+    w.feed(SpawnFailed(str(w.state.run), "EAGAIN", "fork", "no more processes", lasting=False))
+    w.tick()
+    w.spawned()
+    w.exit(signal=9, oom_kills=1)
+    w.come_up().exit(78)
+    w.ask("reset", "r")
+    w.feed(SpawnFailed(str(w.state.run), "ENOENT", "lookup", "no such file", lasting=True, fingerprint="f"))
+    w.ask("stop", "s")
+    return w
+
+
+HISTORIES: tuple[Callable[[], World], ...] = (outage, drain_loop, spinner, wedged, hard_to_stop, never_started)
+
+
+def _then_stable(w: World) -> World:
+    w.come_up()
+    while w.state.wake_at is not None:
+        w.tick()
+    return _stopped(w)
+
+
+def _stopped(w: World) -> World:
+    w.ask("stop", "stop")
+    w.exit(signal=15, after=0.2)
+    w.tree_gone(ended=1)
+    return w
+
+
+def lines(w: World) -> list[dict[str, Any]]:
+    """The journal of a world: the snapshot of its beginning, then each line, the input on the first that it caused."""
+    first = World(w.state.id)
+    start = msgspec.structs.replace(first.state, rules=w.rules)
+    found: list[Any] = [{"ts": "", "event": "journal.opened", "snapshot": {"now": first.now, "states": [start]}}]
+    for event, at, notes in w.inputs:
+        for number, note in enumerate(notes):
+            cause = {"input": event, "awake": at} if number == 0 else {}
+            found.append({"ts": f"{at:.3f}", "event": note.event, "service": w.state.id, **note.fields, **cause})
+    return msgspec.json.decode(msgspec.json.encode(found))  # type: ignore[no-any-return]
+
+
+if __name__ == "__main__":
+    for history in HISTORIES:
+        text = "".join(json.dumps(line) + "\n" for line in lines(history()))
+        (FOLDER / f"{history.__name__}.jsonl").write_text(text, encoding="utf-8")
