@@ -1,6 +1,6 @@
 """The keeper's loop: parent of every run, holder of every wait status, starter of the engine. It decides nothing.
 What it knows is one table that each new engine gets with its hello; nothing is queued for an absent engine.
-Exits are noticed by SIGCHLD, which adopted orphans need anyway: no descriptor a run, 7 us slower than a pidfd.
+Exits are noticed by SIGCHLD, which adopted orphans need anyway: no descriptor a run ([M] 69 us; a pidfd 62).
 Tests: tests/keeper/.
 """
 
