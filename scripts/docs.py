@@ -24,7 +24,7 @@ def commands() -> str:
     from midwatch.front.cli.typer_app import build
     from midwatch.front.cli.verbs import ABOUT, VERBS, load
 
-    group: Any = get_command(build(rich=False))
+    group: Any = get_command(build())
     verbs: list[Verb] = [load(name) for name in VERBS]
     lines = [f"# Commands\n\n{ABOUT}\n", "| command | does |", "|---|---|"]
     lines.append("| `midwatch` | services and the ten largest process trees of this machine; read-only |")

@@ -38,7 +38,7 @@ class Slow:
         self.verb = verb
         monkeypatch.setattr(typer_app, "VERBS", ("verb",))
         monkeypatch.setattr(typer_app, "load", lambda _: verb)
-        self.command = get_command(typer_app.build(rich=False))
+        self.command = get_command(typer_app.build())
 
     def _run(self, **values: Any) -> int:
         self.seen.append(values)

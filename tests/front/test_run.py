@@ -11,6 +11,8 @@ from tests.front.conftest import Done
 
 from midwatch.engine import launch
 from midwatch.engine.layout import Layout
+from midwatch.front.cli.verbs import load
+from midwatch.policy import defaults
 
 Cli = Callable[..., Done]
 
@@ -100,3 +102,10 @@ def test_a_second_run_of_the_same_command(cli: Cli, launched: list[Any], layout:
         ("run/sleep", "sleep"),
         ("run/sleep", "sleep"),
     ]
+
+
+def test_help_names_the_real_defaults() -> None:
+    """Numbers in the options' help are those of policy/defaults.py."""
+    texts = {opt.dest: opt.help for opt in load("run").opts}
+    assert f"Default: {defaults.RUN_CRASH_HARD}." in texts["crash_hard"]
+    assert f"Default: {defaults.STOP_GRACE:g}s." in texts["grace"]

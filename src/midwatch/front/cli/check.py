@@ -62,6 +62,6 @@ VERB = Verb(
     examples=("midwatch check", "midwatch check shop/midwatch.toml --json"),
     run=_run,
     opts=(FILE, JSON),
-    arg=Arg("path", "FILE", "The configuration file.", complete="file"),
+    arg=Arg("path", "FILE", "the configuration file.", complete="file"),
     codes="Exit codes: 0 right, 78 it has problems.",
 )

@@ -85,7 +85,7 @@ FILE = Opt("file", ("-f", "--file"), "The configuration file.", "text", "FILE", 
 ALL = Opt("everything", ("-a", "--all"), "Every service of every project.")
 NO_WAIT = Opt("no_wait", ("--no-wait",), "Hand the job over and return at once.")
 TIMEOUT = Opt("timeout", ("--timeout",), "Wait at most so long, e.g. 90s or 5m.", "text", "TIME")
-NAMES = Arg("names", "NAME", "Services: NAME, or PROJECT/NAME.", many=True, complete="service")
+NAMES = Arg("names", "NAME", "services, each as NAME or PROJECT/NAME.", many=True, complete="service")
 
 
 def convert(opt: Opt, text: str) -> Any:

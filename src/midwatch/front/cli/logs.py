@@ -180,6 +180,6 @@ VERB = Verb(
         ),
         JSON,
     ),
-    arg=Arg("name", "NAME", "The service.", required=True, complete="service"),
+    arg=Arg("name", "NAME", "the service.", required=True, complete="service"),
     codes="Exit codes: 0 shown, 1 no such run, 2 unknown name.",
 )

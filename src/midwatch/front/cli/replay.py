@@ -125,6 +125,6 @@ VERB = Verb(
         Opt("everything", ("-a", "--all"), "Show the decisions that are the same, too."),
         JSON,
     ),
-    arg=Arg("journal", "JOURNAL", "A journal file or folder.", required=True, complete="file"),
+    arg=Arg("journal", "JOURNAL", "a journal file or folder.", required=True, complete="file"),
     codes="Exit codes: 0 the same (or --config), 1 something was decided differently, 78 a wrong FILE.",
 )

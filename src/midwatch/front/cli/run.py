@@ -138,7 +138,7 @@ VERB = Verb(
         Opt("pty", ("--pty",), "Give it a terminal of its own."),
         *(Opt(dest, ("--" + dest.replace("_", "-"),), text, "text", meta) for dest, meta, text in _LIMITS),
     ),
-    arg=Arg("command", "CMD", "The command and its arguments.", many=True, rest=True),
+    arg=Arg("command", "CMD", "the command and its arguments.", many=True, rest=True),
     codes=(
         "Exit codes: the command's own (128+N when a signal ended it), 0 after a stop that was asked for, 2 "
         "usage, 3 gave "

@@ -1,14 +1,13 @@
 """The Typer application, built from the verbs' declarations.
 
 Loaded only for help, completion, the reference and to say what is wrong with a command line: Typer and
-what it brings take longer to import than most verbs take to answer. Rich is used for help on a terminal
-and nowhere else. Must not know what a verb does. Tests: tests/front/test_help.py, test_quick.py.
+what it brings take longer to import than most verbs take to answer. Help is plain text: Rich would show
+Python types and take as long again. Must not know what a verb does. Tests: tests/front/test_help.py, test_quick.py.
 """
 
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -21,13 +20,12 @@ from midwatch.front.cli.verbs import ABOUT, VERBS, load
 _HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 
 
-def build(rich: bool | None = None) -> typer.Typer:
-    """The whole application. `rich` None: only when stdout is a terminal."""
-    on_tty = sys.stdout.isatty() if rich is None else rich
+def build() -> typer.Typer:
+    """The whole application."""
     app = typer.Typer(
         name="midwatch",
         help=ABOUT,
-        rich_markup_mode="rich" if on_tty else None,
+        rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings=_HELP_NAMES,
         invoke_without_command=True,

@@ -179,13 +179,17 @@ VERB = Verb(
     name="why",
     help="Say why something died, or why it is not running.",
     detail=(
-        "NAME is a service, a run id or a pid; without one it is the newest end that nobody asked for. The "
-        "answer "
-        "is a cause with its confidence, what speaks for and against it, what was decided, and what to do."
+        "The answer is a cause with its confidence, what speaks for and against it, what was decided, what it printed "
+        "last, and what to do; for a service that is not up, also what it waits for."
     ),
     examples=("midwatch why", "midwatch why web", "midwatch why shop.web.4 --json"),
     run=_run,
     opts=(ALL, JSON),
-    arg=Arg("what", "NAME", "A service, a run id or a pid.", complete="service"),
+    arg=Arg(
+        "what",
+        "NAME",
+        "a service, a run id or a pid; without one, the newest end that nobody asked for.",
+        complete="service",
+    ),
     codes="Exit codes: 0 answered, 1 the record does not know it, 2 unknown name.",
 )
