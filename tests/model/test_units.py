@@ -23,7 +23,7 @@ from midwatch.model.units import (
 
 @pytest.mark.parametrize(("text", "count"), [
     ("512M", 512 << 20), ("1.5G", 3 << 29), ("2GiB", 2 << 30), ("2 gb", 2 << 30), ("100B", 100), ("100", 100),
-    (4096, 4096),     ("0", 0), ("1t", 1 << 40), ("0.5K", 512), (" 7k ", 7168),
+    (4096, 4096), ("0", 0), ("1t", 1 << 40), ("0.5K", 512), (" 7k ", 7168),
 ])  # fmt: skip
 def test_sizes(text: object, count: int) -> None:
     """512M is 512 x 2^20; iB and B are optional, case does not matter."""
@@ -42,7 +42,7 @@ def test_refused_sizes(bad: object) -> None:
 
 @pytest.mark.parametrize(("text", "seconds"), [
     ("250ms", 0.25), ("10s", 10.0), ("5m", 300.0), ("1h30m", 5400.0), ("24h", 86_400.0), ("2d", 172_800.0),
-    ("1.5h", 5400.0),    ("30", 30.0), (30, 30.0), (0.5, 0.5), ("1 h 30 m", 5400.0), ("0", 0.0),
+    ("1.5h", 5400.0), ("30", 30.0), (30, 30.0), (0.5, 0.5), ("1 h 30 m", 5400.0), ("0", 0.0),
 ])  # fmt: skip
 def test_durations(text: object, seconds: float) -> None:
     assert parse_seconds(text) == seconds
@@ -68,8 +68,9 @@ def test_windows() -> None:
 
 @pytest.mark.parametrize(("seconds", "text"), [
     (0, "0 s"), (0.0001, "0 s"), (0.25, "250 ms"), (0.9996, "1 s"), (1, "1 s"), (1.5, "1.5 s"), (9.96, "10 s"),
-    (8, "8 s"),    (59.7, "1 m"), (300, "5 m"), (90, "1 m 30 s"), (5400, "1 h 30 m"), (86_400, "1 d"), (90_000, "1 d 1 h"),
-    (3601, "1 h"),    (-5, "-5 s"),
+    (8, "8 s"), (59.7, "1 m"), (300, "5 m"), (90, "1 m 30 s"), (5400, "1 h 30 m"), (86_400, "1 d"),
+    (90_000, "1 d 1 h"),
+    (3601, "1 h"), (-5, "-5 s"),
 ])  # fmt: skip
 def test_durations_as_people_read_them(seconds: float, text: str) -> None:
     assert format_seconds(seconds) == text

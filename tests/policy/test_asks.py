@@ -208,3 +208,12 @@ def test_an_intent_without_a_job(world: Any) -> None:
     w.feed(Ask("stop", "", "the daemon"))
     assert w.jobs == {"go": [False]}
     assert w.done(Settle)[-1].message == "superseded by a newer intent"
+
+
+def test_the_same_job_told_twice_is_not_superseded_by_itself(world: Any) -> None:
+    """A client that repeats its request keeps its job."""
+    w = world()
+    w.ask("start", "go")
+    w.ask("start", "go")
+    w.come_up()
+    assert w.jobs == {"go": [True]}

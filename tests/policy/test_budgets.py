@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from midwatch.model.event import NewRules
 from midwatch.model.service import Window
 
 CRASH = (1, 1.0)
@@ -276,3 +278,24 @@ def test_zero_delays_restart_at_once(world: Any) -> None:
     w = world(backoff={"first": 0.0, "most": 0.0, "drain": 0.0}, drain_code=12).lives(CRASH, (12, 1.0))
     assert w.state.phase == "starting"
     assert w.field("backoff", "ms") == [0, 0]
+
+
+def test_episodes_are_closed_one_by_one(world: Any) -> None:
+    """A clean and a crash episode: the first tick closes the one that is due, the next the other."""
+    w = world(budgets={"crash": 2}).lives(*[CRASH] * 2, *[CLEAN] * 12).come_up()
+    w.tick()
+    assert w.field("health.recovered", "budget") == ["clean"]
+    w.tick()
+    assert w.field("health.recovered", "budget") == ["clean", "crash"]
+    assert w.state.wake_at is None
+
+
+def test_a_slow_window_that_was_switched_off_closes_its_episode(world: Any) -> None:
+    """Reload without the slow window: nothing is left to wait for."""
+    w = world(budgets={"crash_slow": Window(2, 10_000.0)}).lives(CRASH, CRASH).come_up()
+    rules = replace(w.rules, budgets=replace(w.rules.budgets, crash_slow=None))
+    w.feed(NewRules(rules, respawn=False))
+    w.tick()
+    assert w.field("health.recovered", "budget") == ["crash_slow"]
+    w.exit(1)
+    assert w.field("health.warn", "reason") == ["flapping"]

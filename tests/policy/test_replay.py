@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from midwatch.model.service import Window
+from midwatch.model.service import Probe, Window
 from midwatch.policy.replay import NOT_RECORDED, replay
 
 
@@ -110,3 +110,13 @@ def test_other_rules_survive_snapshots_reloads_and_failed_spawns(world: Any) -> 
     found = replay(first, lines, {"p/web": rules})
     delays = [dict(c.replayed).get("backoff", {}).get("ms") for c in found if c.cause == "exited"]
     assert delays == [0, 1000, 2000, 4000]
+
+
+def test_other_rules_take_exits_of_runs_that_were_not_ready(world: Any) -> None:
+    """A run that ended before it was ready is judged too, although the other rules had given up before."""
+    w = world(ready=Probe(tcp="x:1"))
+    first = snapshot(w.state)
+    w.lives(*[(1, 1.0)] * 3)
+    rules = replace(w.rules, budgets=replace(w.rules.budgets, crash_hard=1))
+    exits = [c for c in replay(first, recorded(w), {"p/web": rules}) if c.cause == "exited"]
+    assert [c.replayed[-1][0] for c in exits] == ["supervision.gave_up"] * 3
