@@ -72,8 +72,6 @@ class Ender:
         if facts.code in service.spec.rules.permanent_codes:
             fingerprint = engine.machine.fingerprint(run.launch)
         engine.post(service, Exited(run=run.id, facts=facts, fingerprint=fingerprint))
-        if service.run is run and service.state.phase not in ("stopping", "killing"):
-            engine.end_run(run)
 
     def _facts(self, service: Service, run: Run, frame: dict[str, Any]) -> ExitFacts:
         engine = self._engine

@@ -174,6 +174,8 @@ class Output:
         if self._grown:
             self._grown = False
             self._prune_total()
+        engine.journal.retry()
+        engine.records.retry()
         engine.later(defaults.DISK_CHECK_EVERY, self.watch_disk)
 
     def _reserve(self) -> int:

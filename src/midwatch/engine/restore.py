@@ -63,7 +63,8 @@ async def restore(engine: Engine, hello: dict[str, Any]) -> None:
     engine.needs_changed()
     for service in engine.services.values():
         engine.rearm(service)
-    engine.journal.checkpoint()
+    if not restarted:
+        engine.journal.checkpoint()  # times of this boot from here on
 
 
 def _states(engine: Engine) -> dict[str, ServiceState]:
@@ -99,7 +100,9 @@ def _open_record(engine: Engine) -> None:
         snapshot=engine.snapshot,
         on_trouble=engine.complain,
     )
-    engine.history = SqliteHistory(engine.layout.history)
+    engine.history = SqliteHistory(
+        engine.layout.history, journal=engine.layout.journal, on_trouble=engine.complain
+    )
 
 
 def _gone(engine: Engine, service: Service) -> None:

@@ -115,7 +115,7 @@ class Spawner:
     def _begin(self, service: Service, run: Run, failed: Failed) -> None:
         engine = self._engine
         launch = run.launch
-        target = engine.machine.lookup(launch)
+        target = self._target(service, launch)
         if isinstance(target, LaunchProblem):
             failed(self._problem(run, target))
             return
@@ -127,6 +127,15 @@ class Spawner:
             if run.warm or launch.rlimits or launch.nice is not None or launch.oom_score_adj is not None:
                 run.gate = "closed"
             self._fork(service, run, target, failed)
+
+    def _target(self, service: Service, launch: Launch) -> Target | LaunchProblem:
+        """The look-up costs some 25 system calls; a restart by itself needs one, if the program has not changed."""
+        known = service.target
+        if known is not None and known[0] is launch and known[2] == _print_of(known[1].exe):
+            return known[1]
+        target = self._engine.machine.lookup(launch)
+        service.target = (launch, target, _print_of(target.exe)) if isinstance(target, Target) else None
+        return target
 
     def _contain_all(self, wanted: list[tuple[str, Launch]]) -> list[Containment | OSError]:
         results: list[Containment | OSError] = []
@@ -232,6 +241,7 @@ class Spawner:
             engine.records.save(run.record(engine.machine.now().awake, "running"))
         if run.proc is not None:
             engine.post(service, Spawned(run=run.id, pid=run.proc.pid))
+            engine.machine.identify(run.proc.pid)  # remembers its marker, in case it overwrites its environment
         engine.later(defaults.WARM_AFTER, lambda: self.warm_up(service))
 
     def _problem(self, run: Run, problem: LaunchProblem) -> SpawnFailed:
@@ -247,6 +257,14 @@ class Spawner:
     def _failed(self, service: Service, run: Run, failed: SpawnFailed) -> None:
         self._engine.end_run(run)
         self._engine.post(service, failed)
+
+
+def _print_of(path: str) -> tuple[int, ...]:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ()
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 def _failure(run: Run, error: OSError | None, phase: Phase, message: str) -> SpawnFailed:

@@ -118,6 +118,11 @@ class Journal:
         if flush and not self._ring:
             self._flusher.ask(self._file.path)
 
+    def flush(self) -> None:
+        """Ask the fsync thread to make everything written so far durable."""
+        if self._file.path and not self._ring:
+            self._flusher.ask(self._file.path)
+
     def bound(self, *, weeks: int, max_bytes: int) -> None:
         """Other bounds from now on; what is too much goes when the next file is opened."""
         self._weeks, self._max_bytes = weeks, max_bytes
