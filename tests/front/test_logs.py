@@ -113,3 +113,13 @@ def test_silence_is_said(cli: Cli, daemon: Daemon) -> None:
     done = cli("logs", "web")
     assert (done.code, done.out) == (0, "")
     assert "has printed nothing yet" in done.err
+
+
+def test_a_stuck_daemon_does_not_hide_the_record(cli: Cli, daemon: Daemon) -> None:
+    """The daemon refuses to say its status: logs, events and why read the record, ps says what is wrong."""
+    daemon.answers["ps"] = {"error": {"code": -32603, "message": "own fault"}}
+    write_log(daemon.layout, "shop/web", 1, b"still here\n")
+    assert cli("logs", "web").out == "still here\n"
+    assert cli("events").code == 0
+    assert cli("why", "web").code == 0
+    assert cli("ps").code == 1

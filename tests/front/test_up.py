@@ -148,3 +148,16 @@ def test_no_file_is_78(cli: Cli) -> None:
     assert done.code == 78
     assert "midwatch.toml" in done.err
     assert "midwatch run -- CMD" in done.err
+
+
+def test_a_folder_that_was_removed(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller's folder is gone: said in words, exit 78; status still works."""
+    cli("schema")  # the fixture has chosen its folder
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    for words in (["up"], ["up", "-f", "x.toml"]):
+        done = cli(*words)
+        assert done.code == 78, done
+        assert "which has been removed" in done.err
+    monkeypatch.chdir(tmp_path)

@@ -19,7 +19,7 @@ NEWEST = 50
 def _run(follow: bool, count: int, service: list[str], everything: bool, json: bool) -> int:
     if count < 0:
         raise Usage("-n must not be negative; nothing was done")
-    picture = instances.look()
+    picture = instances.look(record_only=True)
     here = project.current()
     wanted = set(history.named(service, picture, here)) if service else None
     if wanted is None and here is not None and not everything:

@@ -96,10 +96,15 @@ def status(layout: Layout) -> dict[str, Any] | None:
         return None
 
 
-def look(home: Layout | None = None, foregrounds: bool = True) -> Picture:
-    """Ask everybody."""
-    home = home or Layout.default()
-    answer = status(home)
+def look(*, foregrounds: bool = True, record_only: bool = False) -> Picture:
+    """Ask everybody. `record_only`: what follows needs the record alone, so a daemon that is stuck does no harm."""
+    home = Layout.default()
+    try:
+        answer = status(home)
+    except ClientError:
+        if not record_only:
+            raise
+        answer = None
     services = _services(home, answer)
     for layout in home.foregrounds()[:MOST_FOREGROUNDS] if foregrounds else []:
         try:

@@ -37,7 +37,7 @@ def _run(
         raise Usage("-n must not be negative; nothing was shown")
     if previous and (run or follow):
         raise Usage("--previous excludes --run and --follow; nothing was shown")
-    picture = instances.look()
+    picture = instances.look(record_only=True)
     wanted = names.resolve([name], picture.ids(), project.current())
     if len(wanted) > 1:
         raise Usage(f"{name!r} is {len(wanted)} services; nothing was shown; say which: {', '.join(wanted)}")

@@ -45,12 +45,24 @@ def given(file: str | None) -> Path:
     from midwatch.front.cli.declare import Failure
 
     if file is not None:
-        return Path(file).absolute()
+        try:
+            return Path(file).absolute()
+        except FileNotFoundError:
+            raise Failure(
+                f"cannot find {file} from {_here()} nothing was done; change to a folder that exists", 78
+            ) from None
     path = find()
     if path is None:
         raise Failure(
-            f"there is no {FILE_NAME} in {os.getcwd()} or above; nothing was done; "
+            f"there is no {FILE_NAME} in {_here()} or above; nothing was done; "
             "make one, name one with -f FILE, or use 'midwatch run -- CMD' for a single command",
             78,
         )
     return path
+
+
+def _here() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return "the current folder, which has been removed,"

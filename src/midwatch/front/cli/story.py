@@ -87,6 +87,8 @@ def next_steps(service: str, end: Line | None, row: dict[str, Any] | None) -> li
     """The verdict's own advice first, then the command that goes on from here."""
     steps = [str(step) for step in (end or {}).get("do") or []]
     state = (row or {}).get("state")
+    if row is None and end is not None and end.get("event") == "run.spawn_failed":
+        steps.append("correct that, then start it again")
     if (
         end is not None
         and end.get("event") == "run.exited"

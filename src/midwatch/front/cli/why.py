@@ -21,7 +21,7 @@ TAIL = 5  # lines of its last output that are shown
 
 
 def _run(what: str | None, everything: bool, json: bool) -> int:
-    picture = instances.look()
+    picture = instances.look(record_only=True)
     service, run, pid = _meant(what, picture, everything)
     known = picture.find(service)
     lines = history.newest([known.layout], LINES, {service})
