@@ -80,6 +80,8 @@ class World:
         if isinstance(event, Exited | SpawnFailed) and event.run == self.alive:
             self.alive = None
         for action in actions:
+            if isinstance(action, Note) and action.event == "run.exited":
+                self.alive = None  # also one that nobody reported, after its tree was verified gone
             if isinstance(action, Spawn):
                 assert self.alive is None, f"{action.run} was spawned while {self.alive} had not ended"
                 self.alive = action.run

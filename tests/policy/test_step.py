@@ -5,6 +5,7 @@ The checks of every single step are in conftest.py (`World`); here hypothesis lo
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import pytest
@@ -116,6 +117,47 @@ def test_the_same_events_give_the_same_states(history: Any) -> None:
         again = stepped.state
         assert [a for a in stepped.actions if isinstance(a, Note)] == notes
     assert replace(again, wake_at=None) == replace(w.state, wake_at=None)
+
+
+def _likely(w: Any, r: Random) -> Any:
+    """What an engine would send now: most histories are ordinary ones, with trouble in between."""
+    state, run = w.state, str(w.state.run)
+    if state.phase == "pending":
+        return ev.Permit()
+    if state.phase == "starting" and state.pid is None:
+        return r.choice([ev.Spawned(RUN, 0)] * 3 + [ev.SpawnFailed(RUN, "E", "fork", "no", r.random() < 0.3, "f")])
+    if state.phase in ("starting", "up"):
+        facts = ExitFacts(r.choice(STATUSES), r.choice([0.1, 70.0, 500.0]), r.randrange(2), strays=r.choice([0, 0, -1, 2]))
+        probe = ev.Probed(run, r.choice(["ready", "health"]), r.random() < 0.4, r.choice(["", "x"]))
+        return r.choice([probe, probe, ev.Exited(run, facts, r.choice("fg")), ev.Tick()])
+    if state.phase in ("stopping", "killing"):
+        gone = ev.TreeGone(run, "tree", left=r.choice([0, 0, 1]))
+        return r.choice([ev.Exited(run, ExitFacts(9, 1.0, strays=r.randrange(2))), gone, ev.Tick()])
+    if state.phase in ("backoff", "degraded"):
+        w.t = max(w.t, state.wake_at)
+        return ev.Tick()
+    return ev.Prechecked(r.choice("fg"), r.choice([None, "x"])) if state.phase == "held" else ev.Ask("start", "", "ann")
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_long_histories_keep_every_promise(world: Any, seed: int) -> None:
+    """80 likely and unlikely events: phase, pid, want and timer agree after each, and the stop ends."""
+    r = Random(seed)
+    probe = Probe(tcp="x:1", failures=2)
+    w = world(**TIGHT, ready=r.choice([None, probe]), health=r.choice([None, probe]), oneshot=r.random() < 0.1)
+    for number in range(80):
+        w.t += r.choice([0.0, 0.1, 5.0, 70.0, 400.0])
+        ask = ev.Ask(r.choice(["start", "stop", "restart", "reset"]), "", "ann", r.random() < 0.2, r.random() < 0.2)
+        unlikely = [ask, ask, ask, "reload", "respawn", ev.Resumed(r.random() < 0.5), ev.Tick(), ev.Permit()]
+        _feed(w, _likely(w, r) if r.random() < 0.7 else r.choice(unlikely), number, r.choice([None, probe]))
+        phase = w.state.phase
+        assert (phase in ("backoff", "degraded", "held")) <= (w.state.wake_at is not None)
+        assert (phase == "up") <= (w.state.pid is not None)
+        assert phase in ("starting", "up", "stopping", "killing") or w.state.pid is None
+        assert (phase == "stopped") == (w.state.want == "down" and phase not in ("stopping", "killing"))
+    w.ask("stop", "last")
+    _settle_down(w)
+    assert all(len(told) == 1 for told in w.jobs.values())
 
 
 @pytest.mark.parametrize("phase", PHASES)

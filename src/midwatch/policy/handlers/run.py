@@ -106,7 +106,7 @@ def tree_gone(d: Draft, e: TreeGone) -> None:
     """The kill has ended."""
     if e.left > 0:
         words = f"{e.left} process(es) of {e.run} could not be ended; tried again every minute"
-        if "leftovers" not in d.s.episodes:  # an episode, not a budget: said once
+        if "leftovers" not in d.s.episodes or d.s.job:  # an episode, not a budget: said once, and to who asks again
             episode(d, "leftovers", 1)
             d.note("run.leftovers", run_id=e.run, left=e.left, ended=e.ended, verified_by=e.verified_by)
             d.set(decision=words)
