@@ -127,7 +127,8 @@ def _likely(w: Any, r: Random) -> Any:
     if state.phase == "starting" and state.pid is None:
         return r.choice([ev.Spawned(RUN, 0)] * 3 + [ev.SpawnFailed(RUN, "E", "fork", "no", r.random() < 0.3, "f")])
     if state.phase in ("starting", "up"):
-        facts = ExitFacts(r.choice(STATUSES), r.choice([0.1, 70.0, 500.0]), r.randrange(2), strays=r.choice([0, 0, -1, 2]))
+        strays = r.choice([0, 0, -1, 2])
+        facts = ExitFacts(r.choice(STATUSES), r.choice([0.1, 70.0, 500.0]), r.randrange(2), strays=strays)
         probe = ev.Probed(run, r.choice(["ready", "health"]), r.random() < 0.4, r.choice(["", "x"]))
         return r.choice([probe, probe, ev.Exited(run, facts, r.choice("fg")), ev.Tick()])
     if state.phase in ("stopping", "killing"):
