@@ -58,6 +58,12 @@ def test_several_projects_are_told_apart() -> None:
     assert ps.screen([], DAEMON, 80, NOW)[0] == "no services"
 
 
+def test_nothing_raw_reaches_the_terminal() -> None:
+    """A probe's answer in a decision cannot move the cursor."""
+    lines = ps.screen([row("w", "held", decision="it said \x1b[2J and\r\n more")], None, 80, NOW)
+    assert all(line.isprintable() for line in lines)
+
+
 @pytest.mark.parametrize("room", [80, 100, 132])
 def test_no_line_is_wider_than_the_terminal(room: int) -> None:
     """Also with names of 64 characters and long decisions."""

@@ -15,7 +15,7 @@ from typing import Any
 from midwatch.engine.client import Client
 from midwatch.front.cli import jobs
 from midwatch.front.cli.declare import Failure
-from midwatch.front.cli.render import say_json
+from midwatch.front.cli.render import plain, say_json
 
 _GROUPS = (
     ("added", "started"),
@@ -75,7 +75,7 @@ def put(
         print(line)
     for name, outcome in sorted(result["services"].items()):
         if not outcome.get("ok"):
-            print(f"midwatch {verb}: {name}: {outcome.get('message')}", file=sys.stderr)
+            print(plain(f"midwatch {verb}: {name}: {outcome.get('message')}"), file=sys.stderr)
     if result["state"] == "running" and not no_wait:
         print(
             f"midwatch {verb}: not finished in time; job {result['id']} goes on; see 'midwatch ps'",

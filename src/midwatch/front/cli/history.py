@@ -14,7 +14,7 @@ from typing import Any
 from midwatch.engine.layout import Layout
 from midwatch.front.cli import instances, names
 from midwatch.front.cli.declare import Usage
-from midwatch.front.cli.render import clock
+from midwatch.front.cli.render import clock, plain
 
 Line = dict[str, Any]
 
@@ -103,7 +103,7 @@ def words(line: Line, now: float | None = None) -> str:
     because = line.get("because")
     said = ["; ".join(map(str, because))] if because else []
     decision = [f"-> {line['decision']}"] if line.get("decision") else []
-    return _plain(
+    return plain(
         "  ".join([time_text, service, str(line.get("event")), *filter(None, fields), *said, *decision])
     )
 
@@ -121,8 +121,3 @@ def _field(key: str, value: Any) -> str:
         return f"{key}={value:.3f}".rstrip("0").rstrip(".")
     text = str(value)
     return f'{key}="{text}"' if " " in text else f"{key}={text}"
-
-
-def _plain(text: str) -> str:
-    """No control character of a program's making reaches the terminal."""
-    return "".join(char if char.isprintable() else " " for char in text)

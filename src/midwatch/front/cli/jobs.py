@@ -15,7 +15,7 @@ from midwatch.engine.client import Client, DaemonDown
 from midwatch.engine.layout import Layout
 from midwatch.front.cli import instances, names, project
 from midwatch.front.cli.declare import Failure, Usage
-from midwatch.front.cli.render import say_json
+from midwatch.front.cli.render import plain, say_json
 
 SLICE = 30.0  # seconds of one question to the daemon; it takes at most 60
 FOREVER = 86400.0
@@ -128,7 +128,9 @@ def tell(verb: str, result: dict[str, Any], no_wait: bool) -> None:
     """One line a service; failures on stderr."""
     for name, outcome in sorted(result["services"].items()):
         good = bool(outcome.get("ok"))
-        print(f"{name}  {outcome.get('message', '')}".rstrip(), file=sys.stdout if good else sys.stderr)
+        print(
+            plain(f"{name}  {outcome.get('message', '')}").rstrip(), file=sys.stdout if good else sys.stderr
+        )
     if result["state"] == "running" and no_wait:
         print(f"{verb} goes on as job {result['id']}; 'midwatch ps' shows how far it is")
     elif result["state"] == "running":

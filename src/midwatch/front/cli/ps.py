@@ -14,7 +14,18 @@ from typing import Any
 
 from midwatch.front.cli import instances, names, project
 from midwatch.front.cli.declare import ALL, JSON, NAMES, Verb
-from midwatch.front.cli.render import NONE, clock, coloured, duration, paint, say_json, size, table, width
+from midwatch.front.cli.render import (
+    NONE,
+    clock,
+    coloured,
+    duration,
+    paint,
+    plain,
+    say_json,
+    size,
+    table,
+    width,
+)
 
 HEAD = ("NAME", "STATE", "PID", "UP", "MEM", "FDS", "RESTARTS")
 _RIGHT = frozenset({2, 3, 4, 5, 6})
@@ -97,7 +108,7 @@ def screen(rows: list[dict[str, Any]], daemon: dict[str, Any] | None, room: int,
     out = [lines[0]]
     for line, decision in zip(lines[1:], said, strict=True):
         out.append(line)
-        out += [f"    {piece}" for piece in textwrap.wrap(decision, room - 4)]
+        out += [f"    {piece}" for piece in textwrap.wrap(plain(decision), room - 4)]
     return [*out, *_footer(daemon)]
 
 

@@ -107,9 +107,14 @@ def width() -> int:
     return max(40, int(columns)) if columns.isdigit() else NARROW
 
 
+def plain(text: str) -> str:
+    """The text on one line: no control character of a program's making reaches the terminal."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
 def cut(text: str, room: int) -> str:
     """The text in at most `room` characters, on one line, without control characters."""
-    clean = "".join(char if char.isprintable() else " " for char in text)
+    clean = plain(text)
     return clean if len(clean) <= room else clean[: max(0, room - 1)] + "…"
 
 

@@ -19,7 +19,8 @@ from midwatch.front.cli.declare import FILE, JSON, NO_WAIT, TIMEOUT, Opt, Verb
 from midwatch.front.cli.render import say_json
 
 SPAWN_WAIT = 15.0  # seconds that `up -d` waits for the first spawns; they take milliseconds
-LOOK_AGAIN = 0.02
+LOOK_AGAIN = 0.02  # seconds, doubling up to LOOK_SELDOM: each look measures every service
+LOOK_SELDOM = 0.3
 PATIENCE = 60.0  # seconds for the services of a running daemon, unless --timeout says otherwise
 
 
@@ -86,12 +87,14 @@ def _detached(layout: Layout, path: Path, loaded: Any, json: bool, patience: flo
 def _spawned(layout: Layout, owner: str, patience: float) -> list[dict[str, Any]]:
     """The project's rows once each was spawned, failed to, or is known to wait for something."""
     deadline = time.monotonic() + patience
+    pause = LOOK_AGAIN
     while True:
         answer = instances.status(layout) or {}
         rows = [row for row in answer.get("services", []) if row["project"] == owner]
         if not any(_unborn(row) for row in rows) or time.monotonic() >= deadline:
             return rows
-        time.sleep(LOOK_AGAIN)
+        time.sleep(pause)
+        pause = min(2 * pause, LOOK_SELDOM)
 
 
 def _unborn(row: dict[str, Any]) -> bool:

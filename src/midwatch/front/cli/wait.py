@@ -13,7 +13,7 @@ from typing import Any
 from midwatch.front.cli import instances
 from midwatch.front.cli.declare import ALL, JSON, NAMES, TIMEOUT, Opt, Verb
 from midwatch.front.cli.jobs import choose, need_daemon, seconds
-from midwatch.front.cli.render import say_json
+from midwatch.front.cli.render import plain, say_json
 
 UNTIL = ("ready", "stopped", "exited", "done")
 SLICE = 5.0  # seconds of one question; between two of them hopeless states are noticed
@@ -39,7 +39,7 @@ def _run(names: list[str], everything: bool, until: str, timeout: str | None, js
     else:
         for name, row in sorted(answers.items()):
             said = f": {row['decision']}" if row.get("decision") and not met else ""
-            print(f"{name}  {row.get('state')}{said}", file=sys.stdout if met else sys.stderr)
+            print(plain(f"{name}  {row.get('state')}{said}"), file=sys.stdout if met else sys.stderr)
     if met:
         return 0
     return 3 if until == "ready" and lost else 1

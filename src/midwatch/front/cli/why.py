@@ -14,7 +14,7 @@ from typing import Any
 from midwatch.engine.layout import Layout
 from midwatch.front.cli import history, instances, project, story
 from midwatch.front.cli.declare import ALL, JSON, Arg, Failure, Verb
-from midwatch.front.cli.render import clock, coloured, duration, paint, say_json, width
+from midwatch.front.cli.render import clock, coloured, duration, paint, plain, say_json, width
 
 LINES = 5000  # journal lines of one service that are looked at
 TAIL = 5  # lines of its last output that are shown
@@ -168,8 +168,7 @@ def _block(label: str, items: list[str], room: int) -> list[str]:
     lines: list[str] = []
     for number, item in enumerate(items):
         head = f" {label if number == 0 else '':8} "
-        clean = "".join(char if char.isprintable() else " " for char in str(item))
-        pieces = textwrap.wrap(clean, max(20, room - len(head)), break_on_hyphens=False) or [""]
+        pieces = textwrap.wrap(plain(str(item)), max(20, room - len(head)), break_on_hyphens=False) or [""]
         lines.append(head + pieces[0])
         lines += [" " * len(head) + piece for piece in pieces[1:]]
     return lines
