@@ -19,7 +19,7 @@ from bench.peers.base import Peer
 from bench.procs import Memory, Proc
 from bench.stamps import Stamp, Stamps
 
-STOP_S = 20.0  # a peer's own stop may take this long; then its processes are killed
+STOP_S = 5.0  # a peer's own stop may take this long, then its processes are killed: how they stop is not measured here
 
 
 class Session:
