@@ -126,3 +126,11 @@ def test_a_run_is_seen_and_stopped_from_another_terminal(instance: Instance) -> 
             first.terminate()
         first.communicate(timeout=30)
     assert json.loads(instance.ok("why", "job", "--json"))["cause"] == "requested"
+
+
+def test_the_same_command_runs_again(instance: Instance) -> None:
+    """A second `midwatch run` of a command that has ended starts it anew; its record goes on."""
+    for number in (1, 2, 3):
+        done = instance.cli("run", "--", "sh", "-c", "echo again", timeout=30)
+        assert (done.returncode, done.stdout) == (0, "again\n")
+        assert json.loads(instance.ok("why", "sh", "--json"))["run_id"] == f"run.sh.{number}"
