@@ -92,7 +92,7 @@ class Control:
     async def _answer(self, line: bytes) -> bytes | None:
         try:
             request = msgspec.json.decode(line)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:  # torn, not UTF-8, nested too deep
             self._refuse("a request that is not JSON")
             return _error(None, RpcError(-32700, f"not JSON: {error}"))
         if not isinstance(request, dict) or not isinstance(request.get("method"), str):
