@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from tests.system.conftest import PATIENCE, Instance
@@ -30,7 +30,7 @@ class Line:
         self.socket.connect(str(path))
         self._rest = b""
 
-    def __enter__(self) -> Line:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -216,7 +216,8 @@ def test_a_client_that_never_reads_holds_nobody_up(up: Instance) -> None:
 
 def test_a_client_that_vanishes_in_the_middle_leaves_nothing(up: Instance) -> None:
     """Half a line, or a question whose answer nobody waits for."""
-    for data in (b'{"id":1,"meth', b'{"id":1,"method":"wait","params":{"services":["p/a"],"until":"stopped","wait":2}}\n'):
+    waiting = {"id": 1, "method": "wait", "params": {"services": ["p/a"], "until": "stopped", "wait": 2}}
+    for data in (b'{"id":1,"meth', json.dumps(waiting).encode() + b"\n"):
         client = line(up)
         client.send(data)
         client.socket.close()
