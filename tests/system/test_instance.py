@@ -115,7 +115,7 @@ def test_e5_of_many_starts_at_once_exactly_one_wins(instance: Instance) -> None:
             )
             for _ in range(STARTS)
         ]  # fmt: skip
-        wait_for(lambda: sum(p.poll() is not None for p in starts) >= STARTS - 1, "all but one have ended")
+        wait_for(lambda s=starts: sum(p.poll() is not None for p in s) >= STARTS - 1, "all but one have ended")
         instance.until(lambda r: "a" in r and r["a"]["state"] == "up", "the winner is up")
         losers = [p for p in starts if p.poll() is not None]
         assert [p.returncode for p in losers] == [4] * (STARTS - 1)
