@@ -116,8 +116,8 @@ def test_detached_answers_after_the_first_spawns(
     started: list[Daemon] = []
     states = [row("web", "starting", pid=None), row("db", "pending", needs=["shop/web has to be ready"])]
 
-    def detached(where: Layout, arguments: list[str]) -> dict[str, Any]:
-        assert arguments == ["up", "--file", str(file)]
+    def detached(where: Layout, specs: list[Any], *, project: str, source: str, **_: Any) -> dict[str, Any]:
+        assert (project, source) == (specs[0].project, str(file))
         fake = Daemon(where)
         seen: list[int] = []
 

@@ -152,9 +152,10 @@ def test_a_log_folder_that_is_gone_blocks_nobody(keeper: Keeper) -> None:
     keeper.spawn("p.a.1", writer(1 << 40), streams=streams)
     keeper.event("rotated")
     logs.rename(keeper.folder / "moved")
-    assert keeper.event("dropped")["errno"] == "ENOENT"
-    logs.mkdir()
-    until(lambda: list(logs.iterdir()), "files are written again")
+    logs.write_text("in the way")
+    assert keeper.event("dropped")["errno"] == "ENOTDIR"
+    logs.unlink()
+    until(lambda: logs.is_dir() and list(logs.iterdir()), "the folder is made anew and files are written again")
 
 
 def test_a_full_disk_blocks_nobody(keeper: Keeper) -> None:

@@ -17,7 +17,6 @@ from midwatch.config.kind import Kind
 from midwatch.policy import defaults as d
 
 
-
 class Unset:
     """The default of a key whose absence is no value: `words` say what it means."""
 

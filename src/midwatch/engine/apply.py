@@ -13,7 +13,7 @@ import msgspec
 
 from midwatch.config.digest import difference
 from midwatch.config.problems import Settings
-from midwatch.engine.specs import save_specs
+from midwatch.engine.specs import save_specs, share
 from midwatch.model.event import Ask, NewRules
 from midwatch.model.service import ServiceSpec
 from midwatch.policy.fleet import needs_problem
@@ -48,11 +48,11 @@ class Applier:
 
     def apply(
         self, project: str, source: str, specs: list[ServiceSpec], *, dry_run: bool, prune: bool, by: str,
-        settings: Settings | None = None,
+        settings: Settings | None = None, again: bool = False,
     ) -> Applied:  # fmt: skip
-        """Compare, check the whole, store, then act."""
+        """Compare, check the whole, store, then act. `again`: what ended or gave up earlier starts once more."""
         engine = self._engine
-        wanted = {spec.id: spec for spec in specs}
+        wanted = {spec.id: spec for spec in share(specs)}
         if strangers := [spec.id for spec in specs if spec.project != project]:
             return Applied(problem=f"{strangers[0]} is not of project {project!r}; nothing was changed")
         old = {name: s.spec for name, s in engine.services.items() if s.spec.project == project}
@@ -73,7 +73,7 @@ class Applier:
             return found
         engine.settings = tables
         engine.journal.bound(weeks=engine.limits.journal_weeks, max_bytes=engine.limits.journal_bytes)
-        self._act(found, wanted, source, by)
+        self._act(found, wanted, source, by, again)
         return found
 
     def _compare(self, old: dict[str, ServiceSpec], new: dict[str, ServiceSpec], prune: bool) -> Applied:
@@ -86,7 +86,9 @@ class Applier:
             unchanged=list(between.unchanged),
         )
 
-    def _act(self, found: Applied, wanted: dict[str, ServiceSpec], source: str, by: str) -> None:
+    def _act(
+        self, found: Applied, wanted: dict[str, ServiceSpec], source: str, by: str, again: bool
+    ) -> None:
         engine = self._engine
         now = engine.machine.now()
         for name in found.added:
@@ -100,7 +102,7 @@ class Applier:
         for name in found.unchanged:
             engine.services[name].spec = wanted[name]
         engine.needs_changed()
-        starting = [(name, Ask(verb="start", job="", by=by)) for name in self._to_start(found, wanted)]
+        starting = [(name, Ask(verb="start", job="", by=by)) for name in self._to_start(found, wanted, again)]
         stop_layers = [
             [(name, Ask(verb="stop", job="", by=by)) for name in layer]
             for layer in engine.fleet.stop_waves(found.removed)
@@ -118,9 +120,11 @@ class Applier:
         layers: list[list[tuple[str, Ask | NewRules]]] = [*stop_layers, [*requests, *starting]]  # type: ignore[list-item]
         found.job = engine.jobs.run("apply", layers, after).id
 
-    def _to_start(self, found: Applied, wanted: dict[str, ServiceSpec]) -> list[str]:
-        """New services, and known ones that are at rest; a one-shot that is done stays done."""
-        resting = [name for name in found.unchanged if self._engine.services[name].state.phase == "stopped"]
+    def _to_start(self, found: Applied, wanted: dict[str, ServiceSpec], again: bool) -> list[str]:
+        """New services, and known ones that are at rest; what has ended stays ended unless it is to run `again`."""
+        over = ("stopped", "done", "gave_up", "held") if again else ("stopped",)
+        known = [*found.unchanged, *found.changed, *(found.restarted if again else ())]
+        resting = [name for name in known if self._engine.services[name].state.phase in over]
         return [name for name in [*found.added, *resting] if wanted[name].autostart]
 
     def down(self, names: list[str], by: str, *, now: bool, then: Callable[[Any], None]) -> Job:

@@ -37,6 +37,7 @@ class Request(msgspec.Struct, frozen=True):
     specs: list[ServiceSpec]
     by: str = "launcher"
     settings: Settings | None = None
+    json: bool = False  # `run --json`: events on stderr as JSON lines
     terminal: bool = False  # Ctrl-C reaches the run directly: it shares our foreground group
 
 
@@ -52,6 +53,7 @@ class Boot:
         self._hello: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._early: list[dict[str, Any]] = []
         self._stopping = 0
+        self._leaving = False
         self._control: Control | None = None
 
     async def run(self) -> None:
@@ -64,7 +66,7 @@ class Boot:
         self.engine = Engine(self.layout, machine, link, hello["pid"], keep_group=keep_group)
         await restore(self.engine, hello)
         if self.mode == "foreground":
-            self.foreground = Foreground(self.engine, self.quit)
+            self.foreground = Foreground(self.engine, self.quit, json=bool(request and request.json))
         self._control = Control(self.engine, Methods(self.engine, self.quit))
         await self._control.open()
         for frame in self._early:
@@ -87,7 +89,7 @@ class Boot:
     def _apply(self, request: Request) -> None:
         applied = Applier(self.engine).apply(
             request.project, request.source, request.specs, dry_run=False, prune=True, by=request.by,
-            settings=request.settings,
+            settings=request.settings, again=self.mode == "foreground",
         )
         if applied.problem:
             print(f"midwatch: {applied.problem}", file=sys.stderr, flush=True)
@@ -139,6 +141,9 @@ class Boot:
 
     def quit(self, code: int) -> None:
         """End the daemon: the keeper goes with us and returns `code`."""
+        if self._leaving:
+            return
+        self._leaving = True
         engine = self.engine
         for service in engine.services.values():
             engine.spawner.drop_warm(service)

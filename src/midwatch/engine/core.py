@@ -10,7 +10,6 @@ import asyncio
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -85,7 +84,6 @@ class Engine:
         self.on_line: list[Callable[[str, str | None, dict[str, Any]], None]] = []
         self._inbox: deque[tuple[Service, Event]] = deque()
         self._busy = False
-        self._folders: set[Path] = set()
 
     # -- events in ---------------------------------------------------------------------------------------------
 
@@ -244,12 +242,6 @@ class Engine:
         if run.containment.dirs:
             self.ender.release(run.containment)
 
-    def make_folder(self, folder: Path) -> None:
-        """Once a folder, 0700."""
-        if folder not in self._folders:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._folders.add(folder)
-
     def add_service(self, spec: ServiceSpec, state: ServiceState) -> None:
         """A service that is new here; the caller takes a checkpoint of the journal once all are there."""
         self.services[spec.id] = Service(spec, state)
@@ -295,7 +287,12 @@ class Engine:
 
     def snapshot(self) -> dict[str, Any]:
         """What a journal file opens with: enough to go on from, and nothing secret."""
-        return {
-            "now": msgspec.to_builtins(self.machine.now()),
-            "states": [msgspec.to_builtins(service.state) for service in self.services.values()],
-        }
+        rules: dict[int, Any] = {}  # equal rules are one object (specs.share): 500 services do not need 500 copies here
+        states = []
+        for service in self.services.values():
+            state = service.state
+            shown = rules.setdefault(id(state.rules), None) or msgspec.to_builtins(state.rules)
+            rules[id(state.rules)] = shown
+            plain = {name: getattr(state, name) for name in state.__struct_fields__ if name != "rules"}
+            states.append({**msgspec.to_builtins(plain), "rules": shown})
+        return {"now": msgspec.to_builtins(self.machine.now()), "states": states}

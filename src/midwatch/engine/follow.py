@@ -49,15 +49,14 @@ class Follower:
     def _copy(self, number: int) -> bool:
         """One file to its end; True when the next one is to follow."""
         pause = QUICKEST
-        try:
-            source = os.open(self._paths[number], os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return True
+        source = -1
         try:
             while True:
                 # Asked before reading: what is written before the next file is named, is read.
                 last = number + 1 < len(self._paths) or self._over.is_set()
-                data = os.read(source, CHUNK)
+                if source < 0:
+                    source = _open(self._paths[number])
+                data = os.read(source, CHUNK) if source >= 0 else b""
                 if data:
                     pause = QUICKEST
                     if not self._write(data):
@@ -68,7 +67,8 @@ class Follower:
                     time.sleep(pause)
                     pause = min(pause * 2, SLOWEST)
         finally:
-            os.close(source)
+            if source >= 0:
+                os.close(source)
 
     def _write(self, data: bytes) -> bool:
         view = memoryview(data)
@@ -78,3 +78,11 @@ class Follower:
             except OSError:
                 self.broken = True
         return not self.broken
+
+
+def _open(path: str) -> int:
+    """-1: the pump makes the file with the first byte."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from midwatch.engine.follow import Follower
 from midwatch.model.exit import ExitFacts
 from midwatch.policy import defaults
@@ -24,12 +26,12 @@ OVER = ("done", "gave_up", "held", "stopped")
 class Foreground:
     """Watches the only service of a foreground instance."""
 
-    def __init__(self, engine: Engine, leave: Callable[[int], None]) -> None:
+    def __init__(self, engine: Engine, leave: Callable[[int], None], *, json: bool) -> None:
+        self._json = json
         self._engine = engine
         self._leave = leave
         self._followers: dict[str, Follower] = {}
         self._shown: str | None = None
-        self._started = False
         self._said = ""
         self._over: Service | None = None
         self._drained: set[str] = set()
@@ -49,9 +51,7 @@ class Foreground:
         state = service.state
         if state.pid is not None and service.run is not None and self._shown != service.run.id:
             self._show(service.run)
-        if state.phase in ("starting", "up"):
-            self._started = True
-        if state.phase in OVER and (self._started or state.phase != "stopped") and self._over is None:
+        if state.phase in OVER and self._over is None:
             self._over = service
             # What is still in the FIFO comes first; a stray that keeps the FIFO open is not waited for.
             self._engine.later(0.0 if self._all_drained() else defaults.DRAIN_WAIT, self._finish)
@@ -79,10 +79,13 @@ class Foreground:
 
     def _told(self, event: str, service: str | None, fields: dict[str, Any]) -> None:
         """What a person at the terminal wants to know, one line each."""
+        if self._json:
+            told = {"schema_version": 1, "ts": self._engine.machine.now().wall, "event": event, "service": service}
+            print(msgspec.json.encode({**told, **fields}).decode(), file=sys.stderr, flush=True)
         if event == "run.exited":
             status = fields.get("status")
             self._last = ExitFacts(status=status, duration=fields.get("duration_ms", 0) / 1000)
-        quiet = event == "backoff" and not fields.get("ms")
+        quiet = self._json or (event == "backoff" and not fields.get("ms"))
         if event in ("backoff", "budget.exhausted", "service.held", "run.spawn_failed", "health.warn",
                      "supervision.gave_up", "limit.warning") and not quiet:  # fmt: skip
             words = fields.get("decision") or fields.get("message") or fields.get("reason") or event

@@ -6,12 +6,12 @@ it is held exactly as long as the daemon lives, through every engine. Must not p
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -35,7 +35,7 @@ class LaunchError(Exception):
 
 def foreground(
     layout: Layout, specs: Sequence[ServiceSpec], *, mode: str, project: str, source: str, by: str,
-    settings: Settings | None = None,
+    settings: Settings | None = None, json: bool = False,
 ) -> None:  # fmt: skip
     """Become the daemon. `mode`: "foreground" for `run` (one service, its end is ours), "attached" or
     "detached" for `up`.
@@ -46,12 +46,12 @@ def foreground(
     terminal = mode == "foreground" and os.isatty(0) and os.isatty(2)
     request = {
         "project": project, "source": source, "specs": [msgspec.to_builtins(spec) for spec in specs], "by": by,
-        "terminal": terminal, "settings": msgspec.to_builtins(settings),
+        "terminal": terminal, "settings": msgspec.to_builtins(settings), "json": json,
     }  # fmt: skip
-    _write_private(layout.home / "request.json", json.dumps(request).encode())
+    _write_private(layout.home / "request.json", msgspec.json.encode(request))
     _become_subreaper()
     plan = layout.home / "keeper.json"
-    _write_private(plan, json.dumps(_plan(layout, mode)).encode())
+    _write_private(plan, msgspec.json.encode(_plan(layout, mode)))
     os.set_inheritable(lock.fileno(), True)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -59,36 +59,50 @@ def foreground(
     os.execve(sys.executable, keeper, _lean_environment())
 
 
-def detached(layout: Layout, arguments: list[str]) -> dict[str, object]:
-    """Start `midwatch up` again without a terminal, and wait until it answers and its first spawns have happened.
-
-    `arguments`: the command line of the attached form. Returns what `ping` answers.
-    """
-    import subprocess
-
+def detached(
+    layout: Layout, specs: Sequence[ServiceSpec], *, project: str, source: str, by: str,
+    settings: Settings | None = None,
+) -> dict[str, object]:  # fmt: skip
+    """The daemon without a terminal. Returns what `ping` answers, once it has the lock and its services."""
     layout_problem(layout)
     log = os.open(layout.daemon_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     start = os.fstat(log).st_size
-    child = subprocess.Popen(
-        [sys.executable, "-m", "midwatch", *arguments],
-        stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/",
-        env={**os.environ, "MIDWATCH_DETACHED": "1"},
-    )  # fmt: skip
+    pid = os.fork()
+    if pid == 0:
+        os._exit(_detach(log, layout, specs, project=project, source=source, by=by, settings=settings))
     os.close(log)
     from midwatch.engine.client import Client, ClientError
 
     limit = time.monotonic() + START_WAIT
     while time.monotonic() < limit:
-        code = child.poll()
-        if code is not None:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
             words = layout.daemon_log.read_bytes()[start:].decode("utf-8", "replace").strip()
-            raise LaunchError(code or 1, words or f"the daemon ended with {code}; see {layout.daemon_log}")
+            code = os.waitstatus_to_exitcode(status)
+            words = words or f"the daemon ended with {code}; see {layout.daemon_log}"
+            raise LaunchError(code if code > 0 else 1, words)
         try:
             with Client(layout.control) as client:
                 return client.call("ping")
         except ClientError:
-            time.sleep(0.01)
+            time.sleep(0.005)
     raise LaunchError(1, f"the daemon does not answer within {START_WAIT:g} s; see {layout.daemon_log}")
+
+
+def _detach(log: int, layout: Layout, specs: Sequence[ServiceSpec], **request: Any) -> int:
+    """In the child: leave the terminal, the session and the folder, then become the daemon. A fork of the command
+    line's process, which is single-threaded and small; a second interpreter would read the configuration again."""
+    os.setsid()
+    os.chdir("/")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    try:
+        foreground(layout, specs, mode="detached", **request)
+    except LaunchError as error:
+        print(error, file=sys.stderr, flush=True)
+        return error.code
+    return 1
 
 
 def layout_problem(layout: Layout) -> None:

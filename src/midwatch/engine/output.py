@@ -221,6 +221,8 @@ class Output:
             with open(path, "rb") as file:
                 file.seek(offset)
                 data = file.read(1 << 20)
+        except FileNotFoundError:
+            return False, "no output yet"
         except OSError as error:
             return False, f"{path}: {error.strerror}"
         lines = (rest + data).split(b"\n")

@@ -166,7 +166,6 @@ class Spawner:
         if notify is not None:
             engine.notify.open(run.id, target.uid)
         limit = spec.logs.file_bytes
-        engine.make_folder(engine.layout.service_logs(spec.id))
         engine.link.ask(
             lambda answer: self._forked(service, run, answer, failed),
             op="spawn",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -23,6 +24,21 @@ class Accepted(msgspec.Struct, frozen=True):
     version: int = 1
     specs: list[ServiceSpec] = []
     settings: dict[str, Settings] = {}  # project -> its [midwatch] table
+
+
+def share(specs: Iterable[ServiceSpec]) -> list[ServiceSpec]:
+    """The same services with equal parts stored once: environments and rules are most of a service's 12 KB."""
+    seen: dict[bytes, Any] = {}
+
+    def once(part: Any) -> Any:
+        return seen.setdefault(msgspec.json.encode(part), part)
+
+    replace = msgspec.structs.replace
+    return [
+        replace(spec, rules=once(spec.rules), logs=once(spec.logs),
+                launch=replace(spec.launch, env=once(spec.launch.env), ambient=once(spec.launch.ambient)))
+        for spec in specs
+    ]  # fmt: skip
 
 
 def save_specs(path: Path, specs: Iterable[ServiceSpec], settings: dict[str, Settings]) -> None:
@@ -48,7 +64,8 @@ def load_specs(path: Path) -> tuple[Accepted, str]:
     except OSError as error:
         return Accepted(), f"cannot read {path}: {error.strerror}"
     try:
-        return msgspec.json.decode(body, type=Accepted), ""
+        accepted = msgspec.json.decode(body, type=Accepted)
+        return Accepted(specs=share(accepted.specs), settings=accepted.settings), ""
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         return Accepted(), f"{path} is damaged ({error}); run `midwatch up` again to replace it"
 

@@ -52,23 +52,26 @@ class Stream:
         self.size = 0 if self.copies else fcntl.fcntl(src, fcntl.F_GETPIPE_SZ)
         self.full_at = self.told_at = -FULL_AGAIN
         self.lost = self.lost_errno = 0
-        self.open(ask["streams"][name]["log"])
+        self.log, self.fd, self.offset, self.indexed_at, self.retry_at = ask["streams"][name]["log"], -1, 0, 0.0, 0.0
 
-    def open(self, log: str) -> None:
-        self.fd = -1
-        self.fd = os.open(log, CREATE, 0o600)
-        self.log, self.offset, self.indexed_at, self.retry_at = log, os.fstat(self.fd).st_size, 0.0, 0.0
+    def open(self) -> None:
+        """Continue the log where it ends. At the first byte: a service that says nothing costs no file."""
+        try:
+            self.fd = os.open(self.log, CREATE, 0o600)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(self.log), 0o700)
+            self.fd = os.open(self.log, CREATE, 0o600)
+        self.offset, self.indexed_at = os.fstat(self.fd).st_size, 0.0
 
     def message(self, event: str, **more: object) -> Frame:
         return {"ev": event, "run": self.run, "stream": self.name, **more}
 
     def rotate(self) -> Frame:
-        """Open the file after the full one; the old one is closed first, so no spare descriptor is needed."""
+        """Go on to the file after the full one, which is closed first: no spare descriptor is needed."""
         full = self.log
         head, number, tail = full.rsplit(".", 2)
-        if self.fd >= 0:
-            os.close(self.fd)
-        self.open(f"{head}.{int(number) + 1}.{tail}")
+        os.close(self.fd)
+        self.fd, self.log, self.offset = -1, f"{head}.{int(number) + 1}.{tail}", 0
         return self.message("rotated", closed=full, path=self.log)
 
     def index(self, offset: int) -> None:
@@ -148,6 +151,8 @@ class Pump:
     def round(self) -> None:
         wait = (RETRY if self.losing else None) if hasattr(select, "epoll") else 50  # poll(2) does not see new streams
         ready = self.poll.poll(wait)
+        if not any(event & select.POLLIN for _, event in ready):
+            time.sleep(NAP)  # only ends: the main thread is about to say how, and needs the interpreter first
         moved = sum(self.turn(self.streams[fd]) for fd, _ in ready if fd in self.streams)
         if ready and moved < SMALL:
             time.sleep(NAP)
@@ -162,8 +167,10 @@ class Pump:
                     n = stream.move(TURN, None)
                     stream.lost += n
                 else:
-                    if stream.fd < 0 or stream.offset >= stream.limit:
+                    if stream.offset >= stream.limit:
                         self.tell(stream.rotate())
+                    if stream.fd < 0:
+                        stream.open()
                     n = stream.move(min(TURN, stream.limit - stream.offset), stream.offset)
                     if n and now - stream.indexed_at >= INDEX_EVERY:
                         stream.index(stream.offset)

@@ -45,8 +45,6 @@ class Run:
             self.pid = self.launch(ask, umask, fds)
         except BaseException:
             for s in self.streams.values():
-                if s.offset == 0:
-                    os.unlink(s.log)
                 s.close()
             if self.gate_fd >= 0:
                 os.close(self.gate_fd)

@@ -47,6 +47,7 @@ def put(
         project=loaded.project,
         source=str(loaded.path),
         specs=msgspec.to_builtins(loaded.specs),
+        settings=msgspec.to_builtins(loaded.settings),
         dry_run=dry_run,
         prune=True,
         by=jobs.by(verb),

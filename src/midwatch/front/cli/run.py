@@ -51,6 +51,7 @@ def _run(
     rlimit: list[str],
     permanent: list[str],
     pty: bool,
+    json: bool,
     **options: Any,
 ) -> int:
     from midwatch import config
@@ -67,7 +68,8 @@ def _run(
     )
     layout, spec = _instance(spec, named=name is not None)
     launch.foreground(
-        layout, [spec], mode="foreground", project=spec.project, source="command line", by=jobs.by("run")
+        layout, [spec], mode="foreground", project=spec.project, source="command line", by=jobs.by("run"),
+        json=json,
     )
     return 1  # not reached: this process has become the keeper
 
@@ -136,6 +138,7 @@ VERB = Verb(
             "permanent", ("--permanent",), "An exit code that says: trying again cannot help.", "many", "CODE"
         ),
         Opt("pty", ("--pty",), "Give it a terminal of its own."),
+        Opt("json", ("--json",), "Tell what happens on stderr as one JSON object a line, as 'midwatch events --json'."),
         *(Opt(dest, ("--" + dest.replace("_", "-"),), text, "text", meta) for dest, meta, text in _LIMITS),
     ),
     arg=Arg("command", "CMD", "the command and its arguments.", many=True, rest=True),

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from midwatch.engine.layout import Layout
@@ -37,7 +36,7 @@ def _run(file: str | None, detach: bool, json: bool, no_wait: bool, timeout: str
                 client, loaded, "up", dry_run=False, json=json, no_wait=no_wait, patience=patience
             )
     if detach:
-        return _detached(layout, path, loaded, json, patience)
+        return _detached(layout, loaded, json, patience)
     _attached(layout, loaded, behind)
     return 0
 
@@ -55,13 +54,17 @@ def _attached(layout: Layout, loaded: Any, behind: bool) -> None:
         project=loaded.project,
         source=str(loaded.path),
         by=jobs.by("up"),
+        settings=loaded.settings,
     )
 
 
-def _detached(layout: Layout, path: Path, loaded: Any, json: bool, patience: float) -> int:
+def _detached(layout: Layout, loaded: Any, json: bool, patience: float) -> int:
     from midwatch.engine import launch
 
-    daemon = launch.detached(layout, ["up", "--file", str(path)])
+    daemon = launch.detached(
+        layout, loaded.specs, project=loaded.project, source=str(loaded.path), by=jobs.by("up"),
+        settings=loaded.settings,
+    )  # fmt: skip
     rows = _spawned(layout, loaded.project, min(SPAWN_WAIT, patience or SPAWN_WAIT))
     late = [row["name"] for row in rows if _unborn(row)]
     if json:
