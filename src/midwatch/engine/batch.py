@@ -8,10 +8,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+class Workers(ThreadPoolExecutor):
+    """The threads of blocking work. Where the system gives no more of them (EAGAIN by a pids limit), the work waits for
+    those there are; the first one is started at once, while there is room."""
+
+    def __init__(self) -> None:
+        super().__init__(thread_name_prefix="w")
+        self.submit(int)
+
+    def _adjust_thread_count(self) -> None:
+        try:
+            super()._adjust_thread_count()
+        except RuntimeError:  # the item is in the queue already
+            if not self._threads:
+                raise
 
 
 class Batcher(Generic[Item, Result]):
@@ -39,10 +56,11 @@ class Batcher(Generic[Item, Result]):
     def _finish(
         self, batch: list[tuple[Item, Callable[[Result], None]]], done: asyncio.Future[list[Result]]
     ) -> None:
-        results = done.result()
+        # First of all the next batch: an unforeseen failure of this one must not keep it waiting.
         if self._waiting:
             asyncio.get_running_loop().call_soon(self._start)
         else:
             self._busy = False
+        results = done.result()
         for (_, callback), result in zip(batch, results, strict=True):
             callback(result)

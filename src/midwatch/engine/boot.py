@@ -17,6 +17,7 @@ import msgspec
 
 from midwatch.config.problems import Settings
 from midwatch.engine.apply import Applier
+from midwatch.engine.batch import Workers
 from midwatch.engine.control import Control
 from midwatch.engine.core import Engine
 from midwatch.engine.foreground import Foreground
@@ -83,7 +84,7 @@ class Boot:
         path = self.layout.home / "request.json"
         try:
             return msgspec.json.decode(path.read_bytes(), type=Request)
-        except (FileNotFoundError, msgspec.DecodeError):
+        except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
 
     def _apply(self, request: Request) -> None:
@@ -174,6 +175,7 @@ def main(arguments: list[str]) -> None:
     from pathlib import Path
 
     async def live() -> None:
+        asyncio.get_running_loop().set_default_executor(Workers())
         await Boot(Layout(Path(home), Path(runtime)), mode).run()
 
     asyncio.run(live())

@@ -48,10 +48,13 @@ def foreground(
         "project": project, "source": source, "specs": [msgspec.to_builtins(spec) for spec in specs], "by": by,
         "terminal": terminal, "settings": msgspec.to_builtins(settings), "json": json,
     }  # fmt: skip
-    _write_private(layout.home / "request.json", msgspec.json.encode(request))
-    _become_subreaper()
     plan = layout.home / "keeper.json"
-    _write_private(plan, msgspec.json.encode(_plan(layout, mode)))
+    try:
+        _write_private(layout.home / "request.json", msgspec.json.encode(request))
+        _write_private(plan, msgspec.json.encode(_plan(layout, mode)))
+    except OSError as error:
+        raise _unwritable(layout, error) from None
+    _become_subreaper()
     os.set_inheritable(lock.fileno(), True)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -106,11 +109,24 @@ def _detach(log: int, layout: Layout, specs: Sequence[ServiceSpec], **request: A
 
 
 def layout_problem(layout: Layout) -> None:
-    """Make the folders or say what is wrong. Raises LaunchError(78)."""
+    """Make the folders and try to write there, or say what is wrong. Raises LaunchError(78)."""
+    probe = layout.home / f"room.{os.getpid()}"
     try:
         layout.ensure()
+        try:
+            _write_private(probe, bytes(4096))
+        finally:
+            probe.unlink(missing_ok=True)
     except LayoutError as error:
         raise LaunchError(78, str(error)) from None
+    except OSError as error:
+        raise _unwritable(layout, error) from None
+
+
+def _unwritable(layout: Layout, error: OSError) -> LaunchError:
+    return LaunchError(
+        78, f"cannot write in {layout.home}: {error.strerror}; make room or make it writable, or set MIDWATCH_HOME"
+    )
 
 
 def _claim(layout: Layout, what: str) -> InstanceLock:

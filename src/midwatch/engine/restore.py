@@ -21,6 +21,7 @@ from midwatch.machine.ports import Containment, Tree
 from midwatch.model.event import Event, Exited, Resumed, Spawned
 from midwatch.model.exit import ExitFacts
 from midwatch.model.identity import Now, ProcId
+from midwatch.model.service import ServiceSpec
 from midwatch.model.state import ServiceState
 from midwatch.policy import defaults
 from midwatch.policy.rebase import rebase
@@ -44,7 +45,7 @@ async def restore(engine: Engine, hello: dict[str, Any]) -> None:
     states = _states(engine)
     now = engine.machine.now()
     for spec in specs:
-        state = states.get(spec.id) or initial(spec.id, spec.rules, now)
+        state = states.get(spec.id) or _found(spec, hello["runs"], now)
         engine.services[spec.id] = Service(spec, msgspec.structs.replace(state, rules=spec.rules))
     _open_record(engine)
     fields = {"pid": engine.keeper_pid, "version": __version__, "services": len(specs)}
@@ -53,11 +54,13 @@ async def restore(engine: Engine, hello: dict[str, Any]) -> None:
         engine.write("state.damaged", fields={"path": str(engine.layout.specs), "problem": problem})
     records, problems = engine.records.load()
     for damaged in problems:
-        engine.write("state.damaged", fields=msgspec.to_builtins(damaged))
+        engine.write("state.damaged", fields={"path": damaged.path, "problem": damaged.message})
+        if damaged.run:
+            engine.records.remove(damaged.run)  # told once; made anew below, or its run is ended
     if restarted:
         _continue(engine, {r.run: r for r in records}, {entry["run"]: entry for entry in hello["runs"]})
     else:
-        await _clean_up(engine, records)
+        await _clean_up(engine, [*records, *_unrecorded(engine, records, [damaged.run for damaged in problems])])
         for service in list(engine.services.values()):
             _gone(engine, service)
     engine.needs_changed()
@@ -89,6 +92,38 @@ def _states(engine: Engine) -> dict[str, ServiceState]:
         return {}
     now = engine.machine.now()
     return {name: rebase(state, saved, now) for name, state in states.items()}
+
+
+def _found(spec: ServiceSpec, table: list[dict[str, Any]], now: Now) -> ServiceState:
+    """A service of which the journal knows nothing: new, or the journal is lost and the keeper holds its run."""
+    state = initial(spec.id, spec.rules, now)
+    prefix = f"{spec.project}.{spec.name}."
+    runs = {int(e["run"][len(prefix) :]): e for e in table if e["run"].startswith(prefix)}
+    number = max((n for n, e in runs.items() if e["status"] is None and e["gate"] != "closed"), default=None)
+    if number is None:
+        return msgspec.structs.replace(state, run_no=max(runs, default=0))
+    return msgspec.structs.replace(
+        state, phase="up", want="up", ready=True, run=runs[number]["run"], run_no=max(runs), pid=runs[number]["pid"],
+        spawned_at=now.awake, decision="its journal is lost; it was found running",
+    )  # fmt: skip
+
+
+def _unrecorded(engine: Engine, records: list[RunRecord], damaged: list[str]) -> list[RunRecord]:
+    """Runs that may live although no readable record speaks of them: they are looked for by marker and cgroup."""
+    states = [service.state for service in engine.services.values()]
+    wanted = [*damaged, *(state.run for state in states if state.phase in ALIVE and state.run)]
+    known = {record.run for record in records}
+    boot = engine.machine.now().boot
+    found = []
+    for run in dict.fromkeys(name for name in wanted if name and name not in known):
+        groups = engine.machine.leftover(run)
+        found.append(
+            RunRecord(
+                run=run, service="/".join(run.split(".")[:2]), boot=boot, spawned_wall=0.0, spawned_awake=0.0,
+                marker=engine.spawner.marker(run), kill_dir=groups.kill, memory_dir=groups.memory,
+            )
+        )  # fmt: skip
+    return found
 
 
 def _open_record(engine: Engine) -> None:
@@ -123,8 +158,9 @@ async def _clean_up(engine: Engine, records: list[RunRecord]) -> None:
         proc = ProcId(record.pid or 0, record.start or 0, record.boot)
         containment = Containment(kill=record.kill_dir, memory=record.memory_dir)
         tree = Tree(
-            run=record.run, main=proc, marker=record.marker, containment=containment, keeper=engine.keeper_pid
-        )
+            run=record.run, main=proc, marker=record.marker, containment=containment, keeper=engine.keeper_pid,
+            own_group=record.pid is not None,
+        )  # fmt: skip
         ending.append(loop.run_in_executor(None, _end_orphan, engine, tree))
     for record, ended in zip(records, await asyncio.gather(*ending), strict=True):
         if ended is not None:
@@ -200,10 +236,13 @@ def _run_of(
         run = Run.from_record(record, service.spec.launch, engine.keeper_pid, not engine.keep_group)
     else:
         run = Run(run_id, service.spec.id, service.spec.launch, engine.spawner.marker(run_id))
+        run.containment = engine.machine.leftover(run_id)
         run.released = True
     run.born(ProcId(entry["pid"], entry["start"], engine.machine.now().boot), engine.keeper_pid, not engine.keep_group)
     for name, where in (entry.get("streams") or {}).items():
         run.streams[name] = {"fifo": where["fifo"], "log": where["log"]}
+    if record is None:
+        engine.records.save(run.record(engine.machine.now().awake, "running"))
     return run
 
 

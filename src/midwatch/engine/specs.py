@@ -1,7 +1,7 @@
 """The accepted services on disk: what a new engine starts from.
 
 Holds environment values, hence 0600. Written whole and renamed, so that a torn write never replaces a good
-file. Must not be shown to anyone.
+file; a copy beside it is for what damages it from outside. Must not be shown to anyone.
 """
 
 from __future__ import annotations
@@ -42,32 +42,62 @@ def share(specs: Iterable[ServiceSpec]) -> list[ServiceSpec]:
 
 
 def save_specs(path: Path, specs: Iterable[ServiceSpec], settings: dict[str, Settings]) -> None:
-    """Replace the file. Raises OSError and leaves the old one in place."""
+    """Replace the file and its copy. Raises OSError and leaves the old ones in place."""
     body = msgspec.json.encode(Accepted(specs=list(specs), settings=settings))
-    draft = path.with_suffix(".new")
-    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    drafts = [(place.with_name(place.name + ".new"), place) for place in (path, _copy_of(path))]
+    try:
+        for draft, _ in drafts:
+            _write(draft, body)
+    except OSError:
+        for draft, _ in drafts:
+            draft.unlink(missing_ok=True)
+        raise
+    for draft, place in drafts:
+        os.rename(draft, place)
+
+
+def _copy_of(path: Path) -> Path:
+    return path.with_suffix(".copy")
+
+
+def _write(path: Path, body: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         done = 0
         while done < len(body):
             done += os.write(fd, body[done:])
     finally:
         os.close(fd)
-    os.rename(draft, path)
 
 
 def load_specs(path: Path) -> tuple[Accepted, str]:
-    """The stored services and settings and, when the file cannot be read, why (in words)."""
+    """The stored services and settings and, when the file cannot be read, why and what was done (in words)."""
+    accepted, problem = _load(path)
+    if accepted is not None:
+        return accepted, ""
+    accepted, _ = _load(_copy_of(path))
+    if accepted is None:
+        return Accepted(), f"{problem}; run `midwatch up` again to replace it" if problem else ""
+    if not problem:
+        problem = f"{path} is gone"
     try:
-        body = path.read_bytes()
-    except FileNotFoundError:
-        return Accepted(), ""
+        save_specs(path, accepted.specs, accepted.settings)
     except OSError as error:
-        return Accepted(), f"cannot read {path}: {error.strerror}"
+        problem += f" and cannot be written ({error.strerror})"
+    return accepted, f"{problem}; its copy is used"
+
+
+def _load(path: Path) -> tuple[Accepted | None, str]:
+    """None and "" when there is no such file."""
     try:
-        accepted = msgspec.json.decode(body, type=Accepted)
-        return Accepted(specs=share(accepted.specs), settings=accepted.settings), ""
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        return Accepted(), f"{path} is damaged ({error}); run `midwatch up` again to replace it"
+        accepted = msgspec.json.decode(path.read_bytes(), type=Accepted)
+    except FileNotFoundError:
+        return None, ""
+    except OSError as error:
+        return None, f"cannot read {path}: {error.strerror}"
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return None, f"{path} is damaged ({error})"
+    return Accepted(specs=share(accepted.specs), settings=accepted.settings), ""
 
 
 def strictest(settings: Iterable[Settings]) -> Settings:
