@@ -42,6 +42,39 @@ class Request(msgspec.Struct, frozen=True):
     terminal: bool = False  # Ctrl-C reaches the run directly: it shares our foreground group
 
 
+class Words:
+    """The engine's stderr, in whole lines. Cannot fail: daemon.log may lie on the disk that is full."""
+
+    encoding = "utf-8"
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def write(self, text: str) -> int:
+        """Hold it until its line has an end."""
+        self._held += text
+        if text.endswith("\n"):
+            self.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        """Out with it, or away."""
+        held, self._held = self._held, ""
+        try:
+            if held:
+                os.write(2, held.encode("utf-8", "backslashreplace"))
+        except OSError:
+            pass  # nobody can be told
+
+    def isatty(self) -> bool:
+        """As of any stream."""
+        return os.isatty(2)
+
+    def fileno(self) -> int:
+        """As of any stream."""
+        return 2
+
+
 class Boot:
     """One engine process from start to end."""
 
@@ -169,6 +202,7 @@ class Boot:
 def main(arguments: list[str]) -> None:
     """Entry point of the process."""
     home, runtime, mode = arguments
+    sys.stderr = Words()
     # The keeper hears the signals of the outside world and tells us; ours would only double them.
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(signum, signal.SIG_IGN)

@@ -50,7 +50,10 @@ class Control:
         """Stop listening and take the socket away."""
         if self._server is not None:
             self._server.close()
-            self._engine.layout.control.unlink(missing_ok=True)
+            try:
+                self._engine.layout.control.unlink(missing_ok=True)
+            except OSError:
+                pass  # a disk that became read-only must not keep the daemon from ending
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._clients >= defaults.CONTROL_CLIENTS:
