@@ -222,25 +222,24 @@ class Engine:
 
     # -- runs --------------------------------------------------------------------------------------------------
 
-    def end_run(self, run: Run) -> None:
-        """Nothing of the run is left: its record, cgroups, socket and the keeper's memory of it go."""
+    def end_run(self, run: Run) -> asyncio.Future[None] | None:
+        """Nothing of the run is left: its record, cgroups, socket and the keeper's memory of it go. Returns the
+        cgroups' removal while that goes on."""
         service = self.services.get(run.service)
         if service is not None and service.run is run:
             service.run = None
         if self.runs.pop(run.id, None) is None:
-            return
+            return None
         self.records.remove(run.id)
         self.notify.close(run.id)
         self.link.send(op="taken", run=run.id)
-        if run.containment.dirs:
-            self.ender.release(run.containment)
+        return self.ender.release(run.containment) if run.containment.dirs else None
 
-    def forget(self, run: Run) -> None:
-        """A run that never got a process."""
+    def forget(self, run: Run) -> asyncio.Future[None] | None:
+        """A run that never got a process. Returns the cgroups' removal while that goes on."""
         self.runs.pop(run.id, None)
         self.notify.close(run.id)
-        if run.containment.dirs:
-            self.ender.release(run.containment)
+        return self.ender.release(run.containment) if run.containment.dirs else None
 
     def add_service(self, spec: ServiceSpec, state: ServiceState) -> None:
         """A service that is new here; the caller takes a checkpoint of the journal once all are there."""

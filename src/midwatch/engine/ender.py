@@ -48,9 +48,9 @@ class Ender:
             TreeGone(run=run.id, verified_by=ended.verified_by, ended=ended.ended, left=len(ended.left)),
         )
 
-    def release(self, containment: Containment) -> None:
+    def release(self, containment: Containment) -> asyncio.Future[None]:
         """Remove a dead run's cgroups."""
-        asyncio.get_running_loop().run_in_executor(None, self._engine.machine.release, containment)
+        return asyncio.get_running_loop().run_in_executor(None, self._engine.machine.release, containment)
 
     def exited(self, frame: dict[str, Any]) -> None:
         """The keeper reports that a main process is gone."""
@@ -65,7 +65,7 @@ class Ender:
             if service is not None and service.warm is run:
                 service.warm = None
                 engine.spawner.warm_count -= 1
-            engine.end_run(run)
+            engine.spawner.gone(run, engine.end_run(run))
             return
         facts = self._facts(service, run, frame)
         fingerprint = ""

@@ -7,6 +7,7 @@ restart does not pay for the move. Must not decide when to start.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
@@ -34,6 +35,8 @@ class Spawner:
         self._contain: Batcher[tuple[str, Launch], Containment | OSError] = Batcher(self._contain_all)
         self._place: Batcher[tuple[Containment, int], OSError | None] = Batcher(engine.machine.place)
         self._outer = os.environ.get("MIDWATCH_RUN")
+        self._leaving: dict[str, Callable[[], None] | None] = {}  # dropped gates by run id: who waits for the id
+        self._draining: dict[str, Run] = {}
         self.warm_count = 0
 
     def spawn(self, service: Service, run_id: str) -> None:
@@ -44,9 +47,16 @@ class Spawner:
             self.warm_count -= 1
             service.run = warm
             warm.warm = False
-            self._release(service, warm)
-            return
+            if warm.placed:
+                self._release(service, warm)
+            return  # otherwise it is opened once it has been placed
         self.drop_warm(service)
+        if run_id in self._leaving:  # the dropped gate bears our id: keeper, cgroup and FIFO know it by that
+            self._leaving[run_id] = lambda: self._spawn(service, run_id)
+        else:
+            self._spawn(service, run_id)
+
+    def _spawn(self, service: Service, run_id: str) -> None:
         run = self._new(service, run_id)
         service.run = run
         self._begin(service, run, lambda failed: self._failed(service, run, failed))
@@ -70,16 +80,48 @@ class Spawner:
         service.warm = gate
         self.warm_count += 1
         engine.runs[run_id] = gate
-        self._begin(service, gate, lambda failed: self.drop_warm(service))
+        self._begin(service, gate, lambda failed: self._warm_failed(service, gate, failed))
+
+    def _warm_failed(self, service: Service, gate: Run, failed: SpawnFailed) -> None:
+        if not gate.warm:  # the next run has come meanwhile, and this was it
+            self._failed(service, gate, failed)
+            return
+        if service.warm is gate:
+            self.drop_warm(service)
+        if gate.proc is None:  # there is no process whose exit would tell
+            self.gone(gate, self._engine.forget(gate))
 
     def drop_warm(self, service: Service) -> None:
-        """A gate that is not needed leaves by itself when its pipe is closed."""
+        """A gate that is not needed leaves by itself when its pipe is closed; one that is being made, once it is."""
         warm = service.warm
         if warm is None:
             return
         service.warm = None
         self.warm_count -= 1
-        self._engine.link.ask(lambda _: None, op="drop", run=warm.id)
+        warm.dropped = True
+        self._leaving[warm.id] = None
+        if warm.proc is not None:
+            self._engine.link.ask(lambda _: None, op="drop", run=warm.id)
+
+    def gone(self, gate: Run, released: asyncio.Future[None] | None) -> None:
+        """Nothing is left of a gate, or will be once its cgroups are `released`: a run that waits for its id starts."""
+        if not gate.dropped:
+            return
+        if released is not None and not released.done():
+            released.add_done_callback(lambda _: self.gone(gate, None))
+            return
+        if any(os.path.lexists(stream["fifo"]) for stream in gate.streams.values()):
+            self._draining[gate.id] = gate  # the pump removes it and says so
+            return
+        waiting = self._leaving.pop(gate.id, None)
+        if waiting is not None:
+            waiting()
+
+    def drained(self, run_id: str) -> None:
+        """The pump has let go of a stream."""
+        gate = self._draining.pop(run_id, None)
+        if gate is not None:
+            self.gone(gate, None)
 
     def marker(self, run_id: str) -> str:
         """MIDWATCH_RUN of a run: below the run we live in, if we are supervised ourselves."""
@@ -153,7 +195,10 @@ class Spawner:
             failed(_failure(run, made, "prepare", f"cannot make the cgroup of {run.id}: {made.strerror}"))
             return
         run.containment = made
-        self._fork(service, run, target, failed)
+        if run.dropped:
+            self.gone(run, self._engine.forget(run))
+        else:
+            self._fork(service, run, target, failed)
 
     def _fork(self, service: Service, run: Run, target: Target, failed: Failed) -> None:
         engine = self._engine
@@ -188,7 +233,8 @@ class Spawner:
     def _forked(self, service: Service, run: Run, answer: dict[str, Any], failed: Failed) -> None:
         engine = self._engine
         if "pid" not in answer:
-            engine.forget(run)
+            if not run.warm:
+                engine.forget(run)
             failed(
                 SpawnFailed(
                     run=run.id,
@@ -203,7 +249,9 @@ class Spawner:
         now = engine.machine.now()
         run.spawned_wall = now.wall
         run.born(ProcId(answer["pid"], answer["start"], now.boot), engine.keeper_pid, not engine.keep_group)
-        if run.gate == "none":
+        if run.dropped:
+            engine.link.ask(lambda _: None, op="drop", run=run.id)
+        elif run.gate == "none":
             self._started(service, run)
         elif run.containment.dirs:
             self._place.add(
@@ -219,10 +267,13 @@ class Spawner:
             engine.link.ask(lambda _: None, op="drop", run=run.id)
             failed(_failure(run, error, "place", f"cannot place {run.id} into its cgroup: {reason}"))
             return
+        if run.dropped:
+            return  # its pipe is closed; its exit ends it
         if run.proc is not None:
             for warning in engine.machine.prepare(run.proc.pid, run.launch):
                 engine.write("limit.warning", service=run.service, run=run.id, fields={"message": warning})
         engine.records.save(run.record(engine.machine.now().awake, "running"))
+        run.placed = True
         if not run.warm:
             self._release(service, run)
 
