@@ -101,6 +101,8 @@ class Applier:
             requests.append((name, NewRules(rules=wanted[name].rules, respawn=name in found.restarted)))
         for name in found.unchanged:
             engine.services[name].spec = wanted[name]
+            if engine.services[name].state.phase == "held" and not again:  # whoever reloads may just have cured it
+                requests.append((name, NewRules(rules=wanted[name].rules, respawn=False)))
         engine.needs_changed()
         starting = [(name, Ask(verb="start", job="", by=by)) for name in self._to_start(found, wanted, again)]
         stop_layers = [
