@@ -44,7 +44,8 @@ def test_figures_used_outside_the_policy() -> None:
         "WARM_AFTER": 0.5, "COMPRESS_AFTER": 5.0, "COMPRESS_QUEUE": 256, "COMPRESS_TIMEOUT": 120.0,
         "DISK_CHECK_EVERY": 10.0, "TAIL_BYTES": 4096, "TAIL_AFTER": 0.25, "PROBE_BODY_BYTES": 65536,
         "SAY_AGAIN": 60.0, "LONG_POLL": 60.0, "GOODBYE": 0.03, "LEAVE_TRIES": 100, "DRAIN_WAIT": 0.3,
-        "DRAIN_PATIENCE": 10.0, "FSYNC_AFTER": 0.005, "CONTROL_FIRST_REQUEST": 10.0, "CONTROL_IDLE": 600.0,
+        "DRAIN_PATIENCE": 10.0, "FSYNC_AFTER": 0.005, "CLOCK_STEP": 2.0,
+        "CONTROL_FIRST_REQUEST": 10.0, "CONTROL_IDLE": 600.0,
     }  # fmt: skip
     pinned = {f.name for f in FIGURES.values() if f.test == d._PIN}
     assert set(figures) == pinned

@@ -84,6 +84,7 @@ class Engine:
         self.on_line: list[Callable[[str, str | None, dict[str, Any]], None]] = []
         self._inbox: deque[tuple[Service, Event]] = deque()
         self._busy = False
+        self._inputs = 0  # journalled since the last snapshot
 
     # -- events in ---------------------------------------------------------------------------------------------
 
@@ -150,6 +151,10 @@ class Engine:
     ) -> None:
         """The journal gets the input with the first line it caused; replay feeds the inputs back."""
         cause: Any = msgspec.to_builtins(event)
+        self._inputs += 1
+        if self._inputs >= defaults.SNAPSHOT_EVERY:
+            self._inputs = 0
+            self.later(0.0, self.journal.checkpoint)
         for action in actions:
             if type(action) is Note:
                 self.journal.write(

@@ -40,8 +40,10 @@ class Output:
         self._episodes: dict[tuple[str, str], Episode] = {}
         self._waiting: deque[str] = deque(maxlen=defaults.COMPRESS_QUEUE)
         self._compressing = False
-        self._discarding = False
+        self._discarding: bool | None = None  # not known yet: the last engine may have told the keeper to
+        self._told: set[str] = set()  # runs whose output is thrown away
         self._seen: dict[str, tuple[str, int, bytes]] = {}
+        self._offset: float | None = None  # wall minus awake time
         self._grown = True  # a file was closed since the total was last looked at
 
     # -- what the keeper reports -------------------------------------------------------------------------------
@@ -165,19 +167,37 @@ class Output:
         engine = self._engine
         free = engine.machine.free_bytes(str(engine.layout.logs))
         low = free is not None and free < self._reserve()
-        if low != self._discarding:
-            self._discarding = low
+        if low != bool(self._discarding):
             fields = {"free_bytes": free, "reserve_bytes": self._reserve(), "path": str(engine.layout.logs)}
             engine.write("disk.low" if low else "disk.ok", fields=fields)
-            for run in engine.runs.values():
-                for stream in run.streams:
-                    engine.link.send(op="pump", run=run.id, stream=stream, discard=low)
+        if low or self._discarding is not False:
+            self._discard(low, first=self._discarding is None)
+        self._discarding = low
         if self._grown:
             self._grown = False
             self._prune_total()
+        self._watch_clock()
         engine.journal.retry()
         engine.records.retry()
         engine.later(defaults.DISK_CHECK_EVERY, self.watch_disk)
+
+    def _watch_clock(self) -> None:
+        """A step of the wall clock changes nothing (every duration is awake time), but explains odd time stamps."""
+        now = self._engine.machine.now()
+        offset = now.wall - now.awake
+        step = offset - self._offset if self._offset is not None else 0.0
+        if abs(step) >= defaults.CLOCK_STEP:
+            self._engine.write("clock.stepped", fields={"by_ms": round(step * 1000)})
+        self._offset = offset
+
+    def _discard(self, low: bool, *, first: bool) -> None:
+        """Tell the pump about every run that it has not been told about; `first`: about all, to be sure."""
+        engine = self._engine
+        for run in engine.runs.values():
+            if first or (run.id in self._told) is not low:
+                for stream in run.streams:
+                    engine.link.send(op="pump", run=run.id, stream=stream, discard=low)
+        self._told = set(engine.runs) if low else set()
 
     def _reserve(self) -> int:
         asked = self._engine.limits.disk_reserve
@@ -189,7 +209,7 @@ class Output:
     @property
     def discarding(self) -> bool:
         """Is output thrown away because the disk is nearly full?"""
-        return self._discarding
+        return bool(self._discarding)
 
     # -- reading back ------------------------------------------------------------------------------------------
 

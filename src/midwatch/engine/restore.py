@@ -226,6 +226,7 @@ def _take_over(
         return
     if engine.wants_notify(service.spec):
         engine.notify.open(run_id, None)
+    engine.write("run.adopted", service=service.spec.id, run=run_id, fields={"pid": entry["pid"]})
     engine.post(service, Resumed(alive=True))
 
 

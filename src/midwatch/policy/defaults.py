@@ -109,6 +109,7 @@ GOODBYE = _figure("GOODBYE", 0.03, "s", "the client that waits for the last job 
 LEAVE_TRIES = _figure("LEAVE_TRIES", 100, "tries", "3 s for warm gates to leave; then the keeper goes anyway", _PIN)
 DRAIN_WAIT = _figure("DRAIN_WAIT", 0.3, "s", "for the last bytes when somebody outside the tree keeps the FIFO open", _PIN)
 DRAIN_PATIENCE = _figure("DRAIN_PATIENCE", 10.0, "s", "a terminal stopped with Ctrl-S must not hold the exit for ever", _PIN)
+CLOCK_STEP = _figure("CLOCK_STEP", 2.0, "s", "ntpd slews what is smaller; suspend shows here too, as awake time stops", _PIN)
 FSYNC_AFTER = _figure("FSYNC_AFTER", 0.005, "s", "a start's own milliseconds come first; only a power cut sees the gap", _PIN)
 CONTROL_FIRST_REQUEST = _figure("CONTROL_FIRST_REQUEST", 10.0, "s", "a half-open client gives its place back", _PIN)
 CONTROL_IDLE = _figure("CONTROL_IDLE", 600.0, "s", "a forgotten connection too", _PIN)

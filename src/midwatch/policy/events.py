@@ -52,11 +52,9 @@ _ENGINE = (
     ("daemon.stopped", "code", "the daemon ends; every service was stopped or left as asked"),
     ("engine.restarted", "pid version services", "the engine died and was started again; no service noticed"),
     ("service.removed", "", "the service is gone from the configuration and stopped"),
-    ("run.adopted", "run_id pid", "a run that outlived keeper and engine was found and taken over"),
     ("run.orphaned", "run_id pid ended left verified_by", "what an earlier daemon had left running was ended"),
     ("run.tail", "run_id text", "the last lines of a run's output, redacted"),
     ("output.dropped", "run_id stream bytes since reason over", "output was thrown away; `over` ends the episode"),
-    ("output.rotated", "run_id stream closed bytes", "an output file is full, the next one is open"),
     ("disk.low", "path free_bytes reserve_bytes", "too little space: output is thrown away until there is more"),
     ("disk.ok", "path free_bytes reserve_bytes", "space is back: output is kept again"),
     ("journal.opened", "version snapshot", "first line of each journal file: every service as it stood"),
@@ -67,6 +65,7 @@ _ENGINE = (
     ("control.refused", "reason", "a control client was turned away"),
     ("limit.warning", "message", "a limit that was asked for could not be set as it was"),
     ("state.damaged", "path problem", "a file of ours was torn or unreadable; what was done instead"),
+    ("run.adopted", "run_id pid", "a new engine has taken over a run that lived on without one"),
     ("clock.stepped", "by_ms", "the wall clock jumped; durations and windows are not touched"),
 )  # fmt: skip
 
