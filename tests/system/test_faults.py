@@ -172,7 +172,7 @@ class TestFullDisk:
         wait_for(lambda: sum(cpu.cpu_times()[:4]) > seen + 0.05, "it goes on writing")
         ballast.unlink()
         said = ("output.dropped", "disk.low")
-        dropped = wait_for(lambda: small.cli("reset", "w") and small.journal(*said), "it is said")
+        dropped = wait_for(lambda: small.ok("reset", "w") and small.journal(*said), "it is said")
         assert len([line for line in dropped if line["event"] == "output.dropped"]) <= 1
         assert small.ps()["w"]["pid"] == before
 
@@ -294,7 +294,7 @@ def test_eagain_at_fork_by_a_pids_cgroup_is_told_and_recovers(instance: Instance
     group.mkdir()
     try:
         (group / "pids.max").write_text("16")
-        limited(instance, many(20), lambda: (group / "cgroup.procs").write_text("0"))  # type: ignore[arg-type,return-value]
+        limited(instance, many(20), lambda: (group / "cgroup.procs").write_text("0"))  # type: ignore[arg-type]
 
         def lift(_: dict[str, Any]) -> int:
             (group / "pids.max").write_text("max")
@@ -320,7 +320,7 @@ def test_a_stop_is_true_also_when_no_thread_can_be_started(instance: Instance) -
             instance,
             f"[service.a]\ncommand = [\"sh\", \"-c\", '{stubborn}']\n"
             'contain = "none"\nstop = { grace = "0.2s" }\n',
-            lambda: (group / "cgroup.procs").write_text("0"),  # type: ignore[arg-type,return-value]
+            lambda: (group / "cgroup.procs").write_text("0"),  # type: ignore[arg-type]
         )
         instance.until(lambda r: r["a"]["state"] == "up", "it is up")
         pid = instance.ps()["a"]["pid"]
