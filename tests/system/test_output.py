@@ -12,7 +12,6 @@ import time
 from functools import partial
 from pathlib import Path
 
-import pytest
 from tests.system.conftest import Instance, wait_for
 from tests.system.watching import PYTHON, events, rows, seen, shell, until
 
@@ -105,7 +104,6 @@ def test_logs_shows_exact_bytes_times_previous_and_follows(instance: Instance) -
             follower.stdout.close()
 
 
-@pytest.mark.xfail(reason="logs knows runs by their files, and a run that has said nothing has none")
 def test_previous_is_the_run_before_the_one_that_runs_also_when_that_is_silent(instance: Instance) -> None:
     """6: the last words of the run that ended, while its successor has not said anything yet."""
     instance.up(shell("a", "[ -e again ] && exec sleep 1000; touch again; echo first; exec sleep 1000"))

@@ -110,9 +110,11 @@ def runs(folder: Path) -> list[str]:
     return list(dict.fromkeys(file.run for file in files(folder)))
 
 
-def previous_run(folder: Path) -> str | None:
-    """The run before the newest one that has output here."""
+def previous_run(folder: Path, current: str | None = None) -> str | None:
+    """The newest run with output here before `current` (None: before the newest that has output)."""
     known = runs(folder)
+    if current is not None and current not in known:
+        return known[-1] if known else None
     return known[-2] if len(known) > 1 else None
 
 

@@ -41,8 +41,9 @@ def _run(
     wanted = names.resolve([name], picture.ids(), project.current())
     if len(wanted) > 1:
         raise Usage(f"{name!r} is {len(wanted)} services; nothing was shown; say which: {', '.join(wanted)}")
-    folder = picture.find(wanted[0]).layout.service_logs(wanted[0])
-    one = _which(folder, wanted[0], previous, run)
+    known = picture.find(wanted[0])
+    folder = known.layout.service_logs(wanted[0])
+    one = _which(folder, wanted[0], previous, run, (known.row or {}).get("run_id"))
     kind = _stream(folder, wanted[0], stream)
     if times or json:
         lines = _timed(folder, one, kind, count, follow)
@@ -54,12 +55,13 @@ def _run(
     return 0
 
 
-def _which(folder: Path, service: str, previous: bool, run: str | None) -> str | None:
-    """The run that is meant, None for the newest lines of all. Raises Failure."""
+def _which(folder: Path, service: str, previous: bool, run: str | None, current: str | None) -> str | None:
+    """The run that is meant, None for the newest lines of all. `current`: what the daemon runs, which may not have
+    said anything yet and has then no file. Raises Failure."""
     from midwatch.record import logs
 
     if previous:
-        found = logs.previous_run(folder)
+        found = logs.previous_run(folder, current)
         if found is None:
             raise Failure(f"{service} has no earlier run with output; nothing was shown")
         return found
