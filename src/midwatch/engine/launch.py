@@ -164,6 +164,8 @@ def _lean_environment() -> dict[str, str]:
     kept = ("PATH", "LANG", "LC_ALL", "TZ", "TMPDIR", "MIDWATCH_HOME", "MIDWATCH_RUN", "MIDWATCH_DEBUG")
     env = {name: os.environ[name] for name in kept if name in os.environ}
     env["MALLOC_ARENA_MAX"] = "1"  # the pump's and workers' threads would each reserve an arena
+    # glibc raises both by itself after the first big block, and then keeps what `up` of 500 services needed once.
+    env["MALLOC_MMAP_THRESHOLD_"] = env["MALLOC_TRIM_THRESHOLD_"] = "131072"
     env["PYTHONDONTWRITEBYTECODE"] = os.environ.get("PYTHONDONTWRITEBYTECODE", "")
     return env
 

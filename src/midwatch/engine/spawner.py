@@ -292,7 +292,8 @@ class Spawner:
         if run.proc is not None:
             engine.post(service, Spawned(run=run.id, pid=run.proc.pid))
             engine.machine.identify(run.proc.pid)  # remembers its marker, in case it overwrites its environment
-        engine.later(defaults.WARM_AFTER, lambda: self.warm_up(service))
+        if run.containment.dirs:
+            engine.later(defaults.WARM_AFTER, lambda: self.warm_up(service))
 
     def _problem(self, run: Run, problem: LaunchProblem) -> SpawnFailed:
         return SpawnFailed(

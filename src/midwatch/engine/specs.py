@@ -36,7 +36,9 @@ def share(specs: Iterable[ServiceSpec]) -> list[ServiceSpec]:
     replace = msgspec.structs.replace
     return [
         replace(spec, rules=once(spec.rules), logs=once(spec.logs),
-                launch=replace(spec.launch, env=once(spec.launch.env), ambient=once(spec.launch.ambient)))
+                project=once(spec.project),
+                launch=replace(spec.launch, env=once(spec.launch.env), ambient=once(spec.launch.ambient),
+                               cwd=once(spec.launch.cwd)))
         for spec in specs
     ]  # fmt: skip
 
