@@ -171,7 +171,7 @@ def test_e10_home_and_xdg_of_the_caller_do_not_matter(instance: Instance, tmp_pa
         "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path), "XDG_STATE_HOME": str(tmp_path),
         "XDG_CONFIG_HOME": str(tmp_path), "TMPDIR": str(tmp_path), "USER": "somebody", "LOGNAME": "somebody",
     }  # fmt: skip
-    env = {"MIDWATCH_HOME": str(instance.home), "PATH": os.defpath, **elsewhere}
+    env = {**os.environ, "PATH": os.defpath, **elsewhere}
     done = instance.cli("ps", "--json", env=env)
     assert json.loads(done.stdout)["daemon"]["keeper_pid"] == instance.daemon()["keeper_pid"]
     refused = instance.cli("up", env={**env, "MIDWATCH_DETACHED": "1"})
