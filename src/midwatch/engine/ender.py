@@ -29,7 +29,12 @@ class Ender:
         """The first rung: the whole group gets the polite signal."""
         run = service.run
         if run is not None and run.tree is not None and not run.exited:
-            self._engine.machine.signal_group(run.tree, action.signum)
+            try:
+                self._engine.machine.signal_group(run.tree, action.signum)
+            except PermissionError:
+                # It took another user's rights (setuid). The ladder goes on; the kill says what could not be ended.
+                words = f"may not signal {run.id}: it runs with another user's rights; run midwatch as that user or root"
+                self._engine.write("limit.warning", service=run.service, run=run.id, fields={"message": words})
 
     def kill(self, service: Service, action: Kill) -> None:
         """The last rung, in a thread; its outcome is `TreeGone`."""
