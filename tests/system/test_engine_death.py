@@ -8,6 +8,7 @@ import random
 import sys
 import time
 
+import pytest
 from tests.system.conftest import Instance, kill
 
 from midwatch.record import logs
@@ -45,6 +46,8 @@ command = ["sleep", "1001"]
 """
 
 
+@pytest.mark.timeout(240)
+@pytest.mark.slow
 def test_the_engine_is_killed_at_random_moments_and_nobody_notices(instance: Instance) -> None:
     """D9, design 5: lines exact, pids the same, each exit's code true, each run number spawned once."""
     (instance.folder / "writer.py").write_text(WRITER)

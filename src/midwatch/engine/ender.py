@@ -33,7 +33,7 @@ class Ender:
                 self._engine.machine.signal_group(run.tree, action.signum)
             except PermissionError:
                 # It took another user's rights (setuid). The ladder goes on; the kill says what could not be ended.
-                words = f"may not signal {run.id}: it runs with another user's rights; run midwatch as that user or root"
+                words = f"may not signal {run.id}: it has another user's rights; run midwatch as that user or root"
                 self._engine.write("limit.warning", service=run.service, run=run.id, fields={"message": words})
 
     def kill(self, service: Service, action: Kill) -> None:
