@@ -37,6 +37,18 @@ def test_total_size_is_bounded(tmp_path: Path, desk: Any) -> None:
     assert len(numbers) > 500
 
 
+def test_other_bounds_hold_from_the_next_file_on(tmp_path: Path, desk: Any) -> None:
+    """H9: `up` with another journal_bytes tightens a journal that is being written."""
+    journal = desk.journal(tmp_path, max_bytes=1 << 20, file_bytes=10_000)
+    for number in range(2_000):
+        journal.write("n.n", NOON, fields={"number": number})
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) > 50_000
+    journal.bound(weeks=8, max_bytes=20_000)
+    for number in range(500):
+        journal.write("n.n", NOON, fields={"number": number})
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 31_000
+
+
 def test_a_restart_applies_new_bounds(tmp_path: Path, desk: Any) -> None:
     """Smaller bounds after a restart hold from the first line on."""
     journal = desk.journal(tmp_path, file_bytes=5_000)

@@ -238,7 +238,7 @@ for p in $(cat probe-pids 2>/dev/null); do
   if [ -e /proc/$p/status ] && ! grep -q "^State:.*[ZX] (" /proc/$p/status; then echo $p >> overlap; fi
 done
 echo $$ >> probe-pids
-echo $MIDWATCH_RUN >> asked
+echo ${MIDWATCH_RUN#*:} >> asked
 sleep 1000 & wait
 """
 

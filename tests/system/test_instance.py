@@ -210,10 +210,6 @@ def test_h13_a_word_too_many_starts_nothing(instance: Instance) -> None:
     assert [path.name for path in instance.home.iterdir()] == ["p"]
 
 
-SAME_MARKER = "MIDWATCH_RUN names project, service and number, not the instance: a clean-up finds the other's run too"
-
-
-@pytest.mark.xfail(reason=SAME_MARKER, strict=True)
 def test_another_instance_with_the_same_names_is_never_touched(instance: Instance, tmp_path: Path) -> None:
     """Two homes, the same project and service names: the clean-up after one daemon's death ends its own run only."""
     instance.up(ONE)

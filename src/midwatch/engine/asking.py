@@ -55,9 +55,9 @@ def ask(
 
 
 async def _over_network(engine: Engine, run: Run, probe: Probe) -> Answer:
-    url = split_url(probe.http) if probe.http is not None else None
-    host, port = (url.host, url.port) if url is not None else _address(probe.tcp or "")
     try:
+        url = split_url(probe.http) if probe.http is not None else None
+        host, port = (url.host, url.port) if url is not None else _address(probe.tcp or "")
         async with asyncio.timeout(probe.timeout):
             if url is None:
                 _, writer = await asyncio.open_connection(host, port)

@@ -124,8 +124,10 @@ class Spawner:
             self.gone(gate, None)
 
     def marker(self, run_id: str) -> str:
-        """MIDWATCH_RUN of a run: below the run we live in, if we are supervised ourselves."""
-        return f"{self._outer}/{run_id}" if self._outer else run_id
+        """MIDWATCH_RUN of a run: names the instance too (two homes may have the same services, and a clean-up must
+        find its own only), below the run we live in, if we are supervised ourselves."""
+        own = f"{self._engine.layout.instance}:{run_id}"
+        return f"{self._outer}/{own}" if self._outer else own
 
     def resume(self, service: Service, run_id: str, pid: int, start: int) -> None:
         """A successor engine finds the run in its gate: place it (again) and let it go."""
@@ -136,6 +138,11 @@ class Spawner:
         engine.runs[run_id] = run
         failed: Failed = lambda problem: self._failed(service, run, problem)  # noqa: E731
         answer = {"pid": pid, "start": start}
+
+        run.containment = engine.machine.leftover(run_id)
+        if run.containment.dirs:  # placed before the last engine died: placing it again does no harm
+            self._forked(service, run, answer, failed)
+            return
 
         def contained(made: Containment | OSError) -> None:
             if isinstance(made, OSError):
@@ -209,7 +216,12 @@ class Spawner:
             argv[0] = target.exe
         notify = engine.notify.path_for(run.id) if engine.wants_notify(spec) else None
         if notify is not None:
-            engine.notify.open(run.id, target.uid)
+            try:
+                engine.notify.open(run.id, target.uid)
+            except OSError as error:
+                engine.forget(run)
+                failed(_failure(run, error, "prepare", f"cannot make its notify socket {notify}: {error.strerror}"))
+                return
         limit = spec.logs.file_bytes
         engine.link.ask(
             lambda answer: self._forked(service, run, answer, failed),

@@ -125,7 +125,7 @@ class Journal:
 
     def bound(self, *, weeks: int, max_bytes: int) -> None:
         """Other bounds from now on; what is too much goes when the next file is opened."""
-        self._weeks, self._max_bytes = weeks, max_bytes
+        self._file.bound(weeks, max_bytes)
 
     def checkpoint(self) -> None:
         """Write a snapshot now, so that a successor has nothing to read again. Never raises."""

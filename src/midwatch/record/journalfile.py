@@ -63,6 +63,10 @@ class JournalFile:
             self._open(week, has_input)
         self._append(data)
 
+    def bound(self, weeks: int, max_bytes: int) -> None:
+        """Other bounds, kept from the next file on."""
+        self._weeks, self._max_bytes = weeks, max_bytes
+
     def snapshot(self) -> None:
         """One more opening line, in the middle of the file."""
         if self._fd >= 0:
