@@ -36,7 +36,7 @@ def serve(peer):
     with lock:
         live += 1
         with open("connections", "a") as log:
-            log.write(f"{os.environ['MIDWATCH_RUN']}={live}\n")
+            log.write(f"{os.environ['MIDWATCH_RUN'].partition(':')[2]}={live}\n")
     try:
         peer.settimeout(60)
         if context:
