@@ -112,3 +112,10 @@ def wait_for(met: Callable[[], Any], what: str) -> Any:
         assert time.monotonic() < deadline, f"waited in vain until {what}"
         time.sleep(0.02)
     return found
+
+
+def quiet(instance: Instance) -> str:
+    """daemon.log, without a traceback."""
+    text = (instance.home / "daemon.log").read_text()
+    assert "Traceback" not in text, text
+    return text

@@ -255,6 +255,8 @@ class TestOtherUser:
     def test_another_user_is_refused_by_the_kernels_word_where_permissions_fail(self, up: Instance) -> None:
         """Peer credentials: with the permissions wide open it is turned away unheard, said once with its uid."""
         path = up.home / "run" / "control.sock"
+        if any(not folder.stat().st_mode & 0o001 for folder in up.home.parents):
+            pytest.skip("the folder of the tests' homes is closed to other users")
         up.home.chmod(0o755)
         (up.home / "run").chmod(0o755)
         path.chmod(0o666)
