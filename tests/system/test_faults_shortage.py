@@ -126,12 +126,13 @@ def test_eagain_at_fork_by_rlimit_nproc_is_told_and_recovers(instance: Instance)
         instance, many(20), lambda: resource.setrlimit(resource.RLIMIT_NPROC, (mine + 16, mine + 16))
     )
 
-    def stop_six(rows: dict[str, Any]) -> int:
+    def stop_most(rows: dict[str, Any]) -> int:
+        # The engine's worker threads count too, and stops need them: up to 6 on 2 cores.
         names = [name for name, row in rows.items() if row["state"] == "up"]
-        instance.ok("stop", *names[:6])
-        return len(names) - 6 + min(6, len(rows) - len(names))  # all that waited, or as many as there is room for
+        instance.ok("stop", *names[:9])
+        return len(names) - 9 + min(2, len(rows) - len(names))
 
-    check_shortage(instance, "EAGAIN", stop_six)
+    check_shortage(instance, "EAGAIN", stop_most)
 
 
 def test_enomem_in_the_engine_harms_no_service(instance: Instance) -> None:

@@ -13,12 +13,12 @@ import pytest
 from tests.system.conftest import alive, wait_for
 
 
-def run(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, stdin: int = subprocess.DEVNULL) -> subprocess.CompletedProcess[str]:
     """`midwatch run ARGUMENTS`."""
     return subprocess.run(
         [sys.executable, "-m", "midwatch", "run", *arguments], text=True, capture_output=True, timeout=60,
-        check=False, **{"stdin": subprocess.DEVNULL, **options},
-    )  # type: ignore[call-overload,no-any-return]  # fmt: skip
+        check=False, stdin=stdin,
+    )  # fmt: skip
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
