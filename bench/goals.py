@@ -48,12 +48,13 @@ def of_peer(peer: str, figure: str) -> Callable[[Sequence[Result]], float | None
     return lambda results: best(results, peer, figure)
 
 
-def share_of_limit(figure: str, share: float) -> Callable[[Sequence[Result]], float | None]:
-    """A share of the bare loop's best in the same run."""
+def share_of_splice(figure: str, share: float) -> Callable[[Sequence[Result]], float | None]:
+    """A share of the bare splice loop in the same run: the goal's "safe" loop. The bare read/write loop is printed
+    beside it, but a byte that sits in its buffer when it is killed is lost."""
 
     def bound(results: Sequence[Result]) -> float | None:
-        limit = best(results, LIMIT, figure, highest=True)
-        return None if limit is None else limit * share
+        rate = best([result for result in results if result.variant == "splice"], LIMIT, figure, highest=True)
+        return None if rate is None else rate * share
 
     return bound
 
@@ -97,8 +98,8 @@ GOALS = (
         "log MB/s, limit",
         "logs",
         (RATE,),
-        share_of_limit(RATE, 0.9),
-        "0.9 of the best bare loop",
+        share_of_splice(RATE, 0.9),
+        "0.9 of the bare splice loop",
         ROTATED,
         1.0,
         True,

@@ -127,7 +127,7 @@ def test_goals_are_judged_from_the_same_run() -> None:
     assert "| exit 0 to successor, gate and cgroup (ms) | contain=auto | 2.90 | <= 3: 3.00 | met |" in text
     assert "| exit 0 to successor, no gate (ms) | contain=none | 2.10 | <= 2: 2.00 | MISSED |" in text
     assert "| exit 0 to successor (ms) | contain=auto | 2.90 | best peer: 2.80 | MISSED |" in text
-    assert "| log MB/s, limit | 50 MB x 10 | 900 | 0.9 of the best bare loop: 900 | met |" in text
+    assert "| log MB/s, limit | 50 MB x 10 | 900 | 0.9 of the bare splice loop: 900 | met |" in text
 
 
 def test_a_goal_that_could_not_be_checked_is_not_met() -> None:

@@ -135,3 +135,21 @@ class TestRun:
         assert child.stdout.read().endswith("300000\n")
         assert child.wait(30) == 0
         child.communicate()
+
+    def test_a_run_that_is_over_leaves_no_environment_and_no_open_folder(self, home: Path) -> None:
+        """Privacy: the caller's whole environment is passed on, but not kept; every folder of ours is 0700."""
+        variables = {**os.environ, "SECRET_OF_MINE": "leak-me-not"}
+        done = subprocess.run(
+            [sys.executable, "-m", "midwatch", "run", "--name", "s", "--", "true"], env=variables, timeout=60,
+            check=False, stdin=subprocess.DEVNULL, capture_output=True,
+        )  # fmt: skip
+        assert done.returncode == 0
+        kept = [path for path in home.rglob("*") if path.is_file() and b"leak-me-not" in path.read_bytes()]
+        assert kept == []
+        assert [path for path in home.rglob("*") if path.is_dir() and path.stat().st_mode & 0o077] == []
+
+    def test_a_new_run_of_an_old_name_starts_counting_anew(self) -> None:
+        """A2: crashes of an earlier `run` are not held against this one."""
+        assert run("--name", "c", "--crash-hard", "2", "--", "false").returncode == 3
+        done = run("--name", "c", "--crash-hard", "2", "--", "sh", "-c", "echo try; exit 1")
+        assert done.stdout == "try\ntry\n"

@@ -92,3 +92,29 @@ def test_d9_after_both_are_killed_old_runs_end_before_new_ones_start(
     lost = events(instance, "run.exited")
     assert [(line["cause"], line["code"]) for line in lost] == [("lost", None)]
     assert rows(instance)["a"]["crash_count"] == 0
+
+
+def test_after_both_are_killed_a_waiting_gate_is_not_in_the_way(instance: Instance) -> None:
+    """D9: the dead daemon's warm gate leaves no FIFO behind that its successor's first start would stumble over."""
+    instance.up(f"[service.a]\n{SLEEP}")
+    wait_for(lambda: list((instance.home / "run" / "fifo").glob("p.a.2.*")) or not _gates(instance), "a gate waits")
+    crash_daemon(instance)
+    instance.ok("up", "-d")
+    instance.until(lambda rows: rows["a"]["state"] == "up", "it is up again")
+    assert instance.journal("run.spawn_failed") == []
+    assert instance.ps()["a"]["crash_count"] == 0
+
+
+def _gates(instance: Instance) -> bool:
+    """Does this machine give services a cgroup, and so a gate?"""
+    return bool(instance.ps()["a"]["contained_by"] == "cgroup")
+
+
+def test_reload_leaves_alone_what_was_stopped_by_hand(instance: Instance) -> None:
+    """3: the operator's last word holds until `start` or `up`."""
+    instance.up(f"[service.a]\n{SLEEP}[service.b]\n{SLEEP}")
+    instance.ok("stop", "a")
+    instance.ok("reload")
+    assert instance.ps()["a"]["state"] == "stopped"
+    instance.ok("up")
+    instance.until(lambda rows: rows["a"]["state"] == "up", "`up` wants it again")

@@ -7,7 +7,7 @@ configuration (config/).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from midwatch.engine.jobs import Job
 
 
+Rest = Literal["start", "leave", "again"]  # "again": also what has ended, is held or gave up (`run`)
+
+
 class Applied(msgspec.Struct):
     """What `apply` did, or with `dry_run` would do."""
 
@@ -33,6 +36,7 @@ class Applied(msgspec.Struct):
     restarted: list[str] = []
     changed: list[str] = []
     unchanged: list[str] = []
+    started: list[str] = []  # known ones that were at rest and are wanted again
     problem: str = ""
 
     def report(self) -> dict[str, Any]:
@@ -48,15 +52,16 @@ class Applier:
 
     def apply(
         self, project: str, source: str, specs: list[ServiceSpec], *, dry_run: bool, prune: bool, by: str,
-        settings: Settings | None = None, again: bool = False,
+        settings: Settings | None = None, rest: Rest = "start",
     ) -> Applied:  # fmt: skip
-        """Compare, check the whole, store, then act. `again`: what ended or gave up earlier starts once more."""
+        """Compare, check the whole, store, then act. `rest`: what happens to known services that are at rest."""
         engine = self._engine
         wanted = {spec.id: spec for spec in share(specs)}
         if strangers := [spec.id for spec in specs if spec.project != project]:
             return Applied(problem=f"{strangers[0]} is not of project {project!r}; nothing was changed")
         old = {name: s.spec for name, s in engine.services.items() if s.spec.project == project}
         found = self._compare(old, wanted, prune)
+        found.started = self._at_rest(found, wanted, rest)
         union = {name: s.spec for name, s in engine.services.items() if name not in found.removed} | wanted
         error = needs_problem({name: spec.rules.needs for name, spec in union.items()})
         if error is not None:
@@ -73,7 +78,7 @@ class Applier:
             return found
         engine.settings = tables
         engine.journal.bound(weeks=engine.limits.journal_weeks, max_bytes=engine.limits.journal_bytes)
-        self._act(found, wanted, source, by, again)
+        self._act(found, wanted, source, by)
         return found
 
     def _compare(self, old: dict[str, ServiceSpec], new: dict[str, ServiceSpec], prune: bool) -> Applied:
@@ -86,9 +91,7 @@ class Applier:
             unchanged=list(between.unchanged),
         )
 
-    def _act(
-        self, found: Applied, wanted: dict[str, ServiceSpec], source: str, by: str, again: bool
-    ) -> None:
+    def _act(self, found: Applied, wanted: dict[str, ServiceSpec], source: str, by: str) -> None:
         engine = self._engine
         now = engine.machine.now()
         for name in found.added:
@@ -101,10 +104,12 @@ class Applier:
             requests.append((name, NewRules(rules=wanted[name].rules, respawn=name in found.restarted)))
         for name in found.unchanged:
             engine.services[name].spec = wanted[name]
-            if engine.services[name].state.phase == "held" and not again:  # whoever reloads may just have cured it
+            held = engine.services[name].state.phase == "held"
+            if held and name not in found.started:  # whoever reloads may just have cured it
                 requests.append((name, NewRules(rules=wanted[name].rules, respawn=False)))
         engine.needs_changed()
-        starting = [(name, Ask(verb="start", job="", by=by)) for name in self._to_start(found, wanted, again)]
+        wanting = [*(name for name in found.added if wanted[name].autostart), *found.started]
+        starting = [(name, Ask(verb="start", job="", by=by)) for name in wanting]
         stop_layers = [
             [(name, Ask(verb="stop", job="", by=by)) for name in layer]
             for layer in engine.fleet.stop_waves(found.removed)
@@ -119,15 +124,16 @@ class Applier:
         def after(_: Any) -> None:
             engine.remove_services(found.removed)
 
-        layers: list[list[tuple[str, Ask | NewRules]]] = [*stop_layers, [*requests, *starting]]  # type: ignore[list-item]
+        layers: list[list[tuple[str, Ask | NewRules]]] = [*stop_layers, requests, [*starting]]  # type: ignore[list-item]
         found.job = engine.jobs.run("apply", layers, after).id
 
-    def _to_start(self, found: Applied, wanted: dict[str, ServiceSpec], again: bool) -> list[str]:
-        """New services, and known ones that are at rest; what has ended stays ended unless it is to run `again`."""
-        over = ("stopped", "done", "gave_up", "held") if again else ("stopped",)
-        known = [*found.unchanged, *found.changed, *(found.restarted if again else ())]
-        resting = [name for name in known if self._engine.services[name].state.phase in over]
-        return [name for name in [*found.added, *resting] if wanted[name].autostart]
+    def _at_rest(self, found: Applied, wanted: dict[str, ServiceSpec], rest: Rest) -> list[str]:
+        """Known services to start; a one-shot that is done stays done."""
+        if rest == "leave":
+            return []
+        over = ("stopped", "done", "gave_up", "held") if rest == "again" else ("stopped",)
+        known = [*found.unchanged, *found.changed, *found.restarted]
+        return [n for n in known if wanted[n].autostart and self._engine.services[n].state.phase in over]
 
     def down(self, names: list[str], by: str, *, now: bool, then: Callable[[Any], None]) -> Job:
         """Stop these for good: they leave the accepted specs too, once they are down."""

@@ -25,6 +25,7 @@ from midwatch.engine.keeperlink import KeeperLink
 from midwatch.engine.layout import Layout
 from midwatch.engine.methods import Methods
 from midwatch.engine.restore import restore
+from midwatch.engine.specs import forget_environments
 from midwatch.machine import this_machine
 from midwatch.model.service import ServiceSpec
 from midwatch.policy import defaults
@@ -98,7 +99,7 @@ class Boot:
         keep_group = bool(request and request.terminal)
         machine = this_machine(self.layout.instance, hello["pid"])
         self.engine = Engine(self.layout, machine, link, hello["pid"], keep_group=keep_group)
-        await restore(self.engine, hello)
+        await restore(self.engine, hello, fresh=self.mode == "foreground")
         if self.mode == "foreground":
             self.foreground = Foreground(self.engine, self.quit, json=bool(request and request.json))
         self._control = Control(self.engine, Methods(self.engine, self.quit))
@@ -123,7 +124,7 @@ class Boot:
     def _apply(self, request: Request) -> None:
         applied = Applier(self.engine).apply(
             request.project, request.source, request.specs, dry_run=False, prune=True, by=request.by,
-            settings=request.settings, again=self.mode == "foreground",
+            settings=request.settings, rest="again" if self.mode == "foreground" else "start",
         )
         if applied.problem:
             print(f"midwatch: {applied.problem}", file=sys.stderr, flush=True)
@@ -181,6 +182,8 @@ class Boot:
         engine = self.engine
         for service in engine.services.values():
             engine.spawner.drop_warm(service)
+        if self.mode == "foreground":
+            forget_environments(self.layout.specs, [service.spec for service in engine.services.values()])
         engine.write("daemon.stopped", fields={"code": code})
         if self._control is not None:
             self._control.close()

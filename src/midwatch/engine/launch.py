@@ -42,7 +42,8 @@ def foreground(
 
     Does not return. Raises LaunchError before anything was started.
     """
-    lock = _claim(layout, f"{by} {project}")
+    name = f"{project}/{specs[0].name}" if mode == "foreground" else "--all"
+    lock = _claim(layout, f"{by} {project}", f"midwatch {'stop' if mode == 'foreground' else 'down'} {name}")
     terminal = mode == "foreground" and os.isatty(0) and os.isatty(2)
     request = {
         "project": project, "source": source, "specs": [msgspec.to_builtins(spec) for spec in specs], "by": by,
@@ -129,13 +130,13 @@ def _unwritable(layout: Layout, error: OSError) -> LaunchError:
     )
 
 
-def _claim(layout: Layout, what: str) -> InstanceLock:
+def _claim(layout: Layout, what: str, end: str) -> InstanceLock:
     layout_problem(layout)
     lock = InstanceLock(layout.lock)
     try:
         lock.acquire({"pid": os.getpid(), "version": midwatch.__version__, "since": time.time(), "what": what})
     except Held as held:
-        raise LaunchError(4, f"{held}; `midwatch ps` shows it, `midwatch down --all` ends it") from None
+        raise LaunchError(4, f"{held}; `midwatch ps` shows it, `{end}` ends it") from None
     except Unwritable as error:
         raise LaunchError(78, str(error)) from None
     return lock

@@ -120,7 +120,8 @@ def _digest(home: Path) -> str:
 
 def _own_folder(folder: Path) -> None:
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for missing in reversed([part for part in (folder, *folder.parents) if not part.exists()]):
+            missing.mkdir(mode=0o700, exist_ok=True)  # mkdir's own `parents` would make those 0755
         found = os.lstat(folder)
     except OSError as error:
         raise LayoutError(

@@ -44,7 +44,10 @@ class Chosen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ApplyParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`specs` become the project's services; `prune` stops those that are no longer among them."""
+    """`specs` become the project's services; `prune` stops those that are no longer among them.
+
+    `start`: known services that are at rest are wanted again (`up`); without it they stay as they are (`reload`).
+    """
 
     project: str
     source: str
@@ -53,6 +56,7 @@ class ApplyParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prune: bool = True
     by: str = "control"
     settings: Settings | None = None
+    start: bool = True
 
 
 class DownParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -143,7 +147,7 @@ class Methods:
     async def _apply(self, asked: ApplyParams) -> dict[str, Any]:
         applied: Applied = self._applier.apply(
             asked.project, asked.source, asked.specs, dry_run=asked.dry_run, prune=asked.prune, by=asked.by,
-            settings=asked.settings,
+            settings=asked.settings, rest="start" if asked.start else "leave",
         )
         if applied.problem:
             raise RpcError(-32002, applied.problem)

@@ -9,6 +9,8 @@ same keeper: the spawn was asked for and never arrived, it is asked for again). 
 from __future__ import annotations
 
 import asyncio
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -36,8 +38,8 @@ if TYPE_CHECKING:
 ALIVE = ("starting", "up", "stopping", "killing")
 
 
-async def restore(engine: Engine, hello: dict[str, Any]) -> None:
-    """Bring the engine to where the last one was."""
+async def restore(engine: Engine, hello: dict[str, Any], *, fresh: bool = False) -> None:
+    """Bring the engine to where the last one was. `fresh`: a new `run` of an old name has budgets of its own."""
     restarted = hello["engine_restarts"] > 0
     accepted, problem = load_specs(engine.layout.specs)
     specs = accepted.specs
@@ -46,6 +48,8 @@ async def restore(engine: Engine, hello: dict[str, Any]) -> None:
     now = engine.machine.now()
     for spec in specs:
         state = states.get(spec.id) or _found(spec, hello["runs"], now)
+        if fresh and not restarted:
+            state = msgspec.structs.replace(initial(spec.id, spec.rules, now), run_no=state.run_no)
         engine.services[spec.id] = Service(spec, msgspec.structs.replace(state, rules=spec.rules))
     _open_record(engine)
     fields = {"pid": engine.keeper_pid, "version": __version__, "services": len(specs)}
@@ -61,6 +65,8 @@ async def restore(engine: Engine, hello: dict[str, Any]) -> None:
         _continue(engine, {r.run: r for r in records}, {entry["run"]: entry for entry in hello["runs"]})
     else:
         await _clean_up(engine, [*records, *_unrecorded(engine, records, [damaged.run for damaged in problems])])
+        _empty(engine.layout.fifos)
+        _empty(engine.layout.notify)
         for service in list(engine.services.values()):
             _gone(engine, service)
     engine.needs_changed()
@@ -168,6 +174,13 @@ async def _clean_up(engine: Engine, records: list[RunRecord]) -> None:
                       "verified_by": ended.verified_by}  # fmt: skip
             engine.write("run.orphaned", service=record.service, run=record.run, fields=fields)
         engine.records.remove(record.run)
+
+
+def _empty(folder: Path) -> None:
+    """FIFOs and sockets of runs that are over: their names would be in the way of the next runs."""
+    for entry in os.scandir(folder):
+        if not entry.is_dir(follow_symlinks=False):
+            os.unlink(entry.path)
 
 
 def _end_orphan(engine: Engine, tree: Tree) -> Any:

@@ -58,6 +58,16 @@ def save_specs(path: Path, specs: Iterable[ServiceSpec], settings: dict[str, Set
         os.rename(draft, place)
 
 
+def forget_environments(path: Path, specs: Iterable[ServiceSpec]) -> None:
+    """A `run` is over: its record stays for `why`, the caller's whole environment does not."""
+    bare = [msgspec.structs.replace(s, launch=msgspec.structs.replace(s.launch, env={}, ambient=())) for s in specs]
+    try:
+        save_specs(path, bare, {})
+    except OSError:
+        for place in (path, _copy_of(path)):
+            place.unlink(missing_ok=True)
+
+
 def _copy_of(path: Path) -> Path:
     return path.with_suffix(".copy")
 
