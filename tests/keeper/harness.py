@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -27,7 +28,21 @@ socket.send_fds(s, [b"%d" % os.getpid()], [fd])
 os.close(fd)
 sys.exit(len(s.recv(100)))
 """
+# What the launcher does before it becomes the keeper: orphans fall to it.
+SUBREAPER = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 Frame = dict[str, Any]
+
+
+def command(folder: Path, engine: list[str]) -> list[str]:
+    """A keeper's command line, with its plan in the folder."""
+    plan = folder / "plan.json"
+    plan.write_text(json.dumps({"engine": engine, "env": dict(os.environ)}))
+    lean = [sys.executable, "-I", "-S"]
+    return [*lean, "-c", SUBREAPER, *lean, "-OO", str(ENTRY), str(plan)]
 
 
 class Keeper:
@@ -41,9 +56,8 @@ class Keeper:
         self.listener.settimeout(PATIENCE)
         script = folder / "engine.py"
         script.write_text(ENGINE)
-        config = {"engine": [sys.executable, "-I", "-S", str(script), str(folder / "s")], "subreaper": True}
-        command = [sys.executable, "-I", "-S", "-OO", str(ENTRY), json.dumps(config)]
-        self.process = subprocess.Popen(command, **popen)
+        engine = [sys.executable, "-I", "-S", str(script), str(folder / "s")]
+        self.process = subprocess.Popen(command(folder, engine), **popen)
         self.link: socket.socket | None = None
         self.control: socket.socket | None = None
         self.engine_pid = 0
@@ -67,6 +81,12 @@ class Keeper:
         hello = self.next(lambda f: f.get("ev") == "hello")
         assert hello["pid"] == self.process.pid
         return hello
+
+    def table(self) -> list[Frame]:
+        """The keeper's runs, as the next engine hears of them."""
+        os.kill(self.engine_pid, signal.SIGKILL)
+        runs: list[Frame] = self.meet()["runs"]
+        return runs
 
     def send(self, **message: Any) -> None:
         assert self.link
@@ -112,8 +132,9 @@ class Keeper:
 
     def spawn(self, run: str, argv: list[str], *names: str, limit: int | None = None, **more: Any) -> Frame:
         message: Frame = {
-            "run": run, "argv": argv, "exe": None, "env": dict(os.environ), "cwd": None, "umask": None, "uid": None,
-            "gid": None, "groups": None, "gate": False, "stdin": "null", "ctty": False, "keep_group": False,
+            "run": run, "argv": argv, "exe": shutil.which(argv[0]) or argv[0], "env": dict(os.environ),
+            "cwd": None, "umask": None, "uid": None, "gid": None,
+            "groups": None, "gate": False, "stdin": "null", "ctty": False, "keep_group": False,
             "streams": self.streams(run, *(names or ("out",)), limit=limit), **more,
         }  # fmt: skip
         answer = self.ask("spawn", **message)

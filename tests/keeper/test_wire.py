@@ -9,7 +9,7 @@ from midwatch.keeper import wire
 
 def test_frames_torn_at_each_byte_arrive_whole() -> None:
     """Protocol: two frames cut at every possible place are the same two frames."""
-    messages = [{"op": "spawn", "id": 1, "env": {"Ä": "\udc80"}}, {"op": "list", "id": 2}]
+    messages = [{"op": "spawn", "id": 1, "env": {"Ä": "\udc80"}}, {"op": "drop", "id": 2}]
     data = b"".join(map(wire.encode, messages))
     for cut in range(len(data) + 1):
         held = bytearray(data[:cut])

@@ -1,6 +1,8 @@
-"""Start one run: pipes, files, gate, terminal, identity; a start that fails leaves nothing behind.
-Children get default signals, an empty mask, and the umask and file limit the keeper was started with. The keeper waits
-until exec (vfork; fork when the identity changes): a cwd on a dead network mount stalls it. Decides nothing about when.
+"""Start one run: its output's FIFOs or terminal, its gate, its identity; a start that fails leaves nothing behind.
+
+Children get default signals, an empty mask and the file limit the keeper was started with. The keeper waits until exec
+(vfork; fork when the identity changes): a cwd on a dead network mount stalls it. Below is the C function that
+subprocess.Popen uses; [M] subprocess itself would cost 0.97 MB of RssAnon and 15 us a spawn. Must not look up programs.
 """
 
 from __future__ import annotations
@@ -9,142 +11,112 @@ import errno
 import os
 import resource
 import sys
-
-# The C function below subprocess.Popen, same vfork. [M] subprocess would cost 0.97 MB of RssAnon and 15 us a spawn.
 from _posixsubprocess import fork_exec
 
 from midwatch.keeper.pump import NULL, Stream
-from midwatch.keeper.wire import TYPE_CHECKING, Frame
+from midwatch.keeper.wire import Frame
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any
-
-FILES, GATE = resource.RLIMIT_NOFILE, 9  # dash takes one digit in `<&N`, so the gate's number is reserved
+GATE = 9  # dash takes one digit in `<&N`, so this number is reserved
+FILES, SPARE = resource.RLIMIT_NOFILE, 8  # SPARE: runs cannot use up what the next engine needs
 LIMIT = resource.getrlimit(FILES)
+MOST = max(LIMIT[0], min(LIMIT[1], 10240)), LIMIT[1]  # two descriptors a stream; macOS refuses more
+OURS = MOST[0] - SPARE, LIMIT[1]
 TERMINAL = 'exec 8<>"$0" 8>&-; '  # a session leader gets the first terminal it opens
 WAIT = f"read midwatch_gate <&{GATE} || exit 125; exec {GATE}<&-; "
 
 
 class SpawnError(OSError):
-    def __init__(self, number: int, phase: str, words: str = "") -> None:
-        super().__init__(number, words or os.strerror(number))
+    def __init__(self, number: int, phase: str) -> None:
+        super().__init__(number, os.strerror(number))
         self.phase = phase
 
 
 class Run:
     """One main process, until the engine has taken its status."""
 
-    def __init__(self, ask: Frame, umask: int) -> None:
+    def __init__(self, ask: Frame) -> None:
         self.run: str = ask["run"]
         self.streams: dict[str, Stream] = {}
-        self.gate_fd = -1
+        self.gate = -1  # our end of it, while the child waits
         self.ended: Frame = {}
         fds: list[int] = []  # the child's; ours until it has them
         try:
-            self.pid = self.launch(ask, umask, fds)
+            self.pid = self.launch(ask, fds)
         except BaseException:
-            for s in self.streams.values():
-                s.close()
-            if self.gate_fd >= 0:
-                os.close(self.gate_fd)
+            self.release(opened=False)
+            for stream in self.streams.values():
+                stream.close()
             raise
         finally:
             for fd in fds:
                 os.close(fd)
             os.dup2(NULL, GATE, inheritable=False)
-        self.start, self.gate = start_time(self.pid), "closed" if ask.get("gate") else None
+        self.start = start_time(self.pid)
 
-    def launch(self, ask: Frame, umask: int, fds: list[int]) -> int:
-        argv, exe, env, tty = ask["argv"], ask.get("exe"), ask.get("env") or {}, ask.get("ctty")
-        if tty:
-            master, slave = os.openpty()
-            fds.append(slave)
-            os.set_blocking(master, False)
-            if ask.get("uid") is not None:
-                os.fchown(slave, ask["uid"], -1)
-            self.streams["out"] = Stream(ask, "out", master)
-        for name in () if tty else ask["streams"]:
-            self.streams[name] = open_fifo(ask, name, new=True)
-            fds.append(os.open(self.streams[name].fifo, os.O_RDWR | os.O_CLOEXEC))  # read-write: never a SIGPIPE
-        if ask.get("gate"):
-            held, self.gate_fd = os.pipe()
+    def launch(self, ask: Frame, fds: list[int]) -> int:
+        argv, exe, env, terminal = ask["argv"], ask["exe"], ask["env"], ask["ctty"]
+        for name in ask["streams"]:
+            self.streams[name] = Stream(self.run, name, **ask["streams"][name])
+            fds.append(self.streams[name].connect(terminal))
+            if ask["uid"] is not None:
+                os.fchown(fds[-1], ask["uid"], -1)  # nginx reopens /dev/stdout [M]
+        if ask["gate"]:
+            held, self.gate = os.pipe()
             os.dup2(held, GATE, inheritable=False)
             os.close(held)
-        if tty or ask.get("gate"):  # a shell that waits and takes the terminal; argv[0] becomes the path
-            path = exe or argv[0]
-            if "/" in path and not os.access(path, os.X_OK):  # said now, not by the shell's 126 or 127
-                raise SpawnError(errno.EACCES if os.path.exists(path) else errno.ENOENT, "exec")
+        if terminal or ask["gate"]:  # a shell that takes the terminal and waits; argv[0] becomes the path
             odd = [f"{k}={v}" for k, v in env.items() if not (k.isascii() and k.isidentifier())]  # sh drops these
-            script = (TERMINAL if tty else "") + (WAIT if ask.get("gate") else "") + 'exec "$@"'
-            name = os.ttyname(fds[0]) if tty else "midwatch-gate"
-            argv, exe = ["/bin/sh", "-c", script, name, *(["env", *odd] if odd else []), path, *argv[1:]], None
-        stdin = fds[0] if tty else -1 if ask.get("stdin") == "inherit" else NULL
-        stdio = (stdin, fds[0], fds[-1]) if fds else (stdin, -1, -1)
-        umask = umask if ask.get("umask") is None else ask["umask"]
-        return start(argv, exe, env, stdio, (GATE,) if ask.get("gate") else (), ask.get("cwd"),
-                     not ask.get("keep_group"), -1, umask, [ask.get(k) for k in ("uid", "gid", "groups")])
+            script = (TERMINAL if terminal else "") + (WAIT if ask["gate"] else "") + 'exec "$@"'
+            name = os.ttyname(fds[0]) if terminal else "midwatch-gate"
+            argv = ["/bin/sh", "-c", script, name, *(["/usr/bin/env", *odd] if odd else []), exe, *argv[1:]]
+            exe = "/bin/sh"
+        stdin = fds[0] if terminal else -1 if ask["stdin"] == "inherit" else NULL
+        return start(argv, exe, env, (stdin, fds[0], fds[-1]), keep=(GATE,) if ask["gate"] else (), cwd=ask["cwd"],
+                     session=not ask["keep_group"], umask=-1 if ask["umask"] is None else ask["umask"],
+                     ids=(ask["gid"], ask["groups"], ask["uid"]))
 
-    def close_gate(self, opened: bool) -> None:
+    def release(self, *, opened: bool) -> None:
         """Let the waiting child go (a newline) or leave (end of file)."""
-        fd, self.gate_fd = self.gate_fd, -1
-        if fd < 0:
-            raise OSError(errno.EALREADY, "the gate is not closed")
+        gate, self.gate = self.gate, -1
         try:
             if opened:
-                self.gate = "open"
-                os.write(fd, b"\n")
+                os.write(gate, b"\n")  # EBADF when nobody waits
         finally:
-            os.close(fd)
+            if gate >= 0:
+                os.close(gate)
 
     def facts(self) -> Frame:
-        streams = {k: {"log": s.log, "fifo": s.fifo, "drained": s.src < 0} for k, s in self.streams.items()}
-        return {"run": self.run, "pid": self.pid, "start": self.start, "gate": self.gate, "streams": streams,
-                "status": None, "ended_at": None, **self.ended}
+        streams = {name: {"log": s.log, "fifo": s.fifo} for name, s in self.streams.items()}
+        return {"run": self.run, "pid": self.pid, "start": self.start, "gate": "closed" if self.gate >= 0 else None,
+                "streams": streams, "status": None, "ended_at": None, **self.ended}
 
 
-def open_fifo(ask: Frame, name: str, *, new: bool) -> Stream:
-    fifo, src = ask["streams"][name]["fifo"], -1
-    if new:
-        os.mkfifo(fifo, 0o600)
-    try:
-        src = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
-        if new and ask.get("uid") is not None:
-            os.fchown(src, ask["uid"], -1)  # nginx reopens /dev/stdout
-        return Stream(ask, name, src, fifo)
-    except OSError:
-        if src >= 0:
-            os.close(src)
-        if new:
-            os.unlink(fifo)
-        raise
-
-
-def start(argv: list[str], exe: str | None, env: dict[str, str], stdio: tuple[int, int, int],
-          keep: tuple[int, ...] = (), cwd: str | None = None, session: bool = True, group: int = -1,
-          umask: int = -1, ids: Sequence[Any] = (None, None, None)) -> int:
-    """Fork and exec; the child has `keep` and stdio (-1 = ours) and no other descriptor."""
-    where = [""] if exe or "/" in argv[0] else os.get_exec_path(env)
-    paths = [os.fsencode(os.path.join(d, exe or argv[0])) for d in where]
+def start(argv: list[str], exe: str, env: dict[str, str], stdio: tuple[int, int, int], *, keep: tuple[int, ...],
+          cwd: str | None = None, session: bool = False, group: int = -1, umask: int = -1,
+          ids: tuple[object, object, object] = (None, None, None)) -> int:
+    """Fork and exec; the child has `keep` and stdio (-1 = ours) and no other descriptor. `ids`: gid, groups, uid."""
     pairs = [os.fsencode(f"{k}={v}") for k, v in env.items()]
     told, tell = os.pipe()
-    order: list[Any] = [argv, paths, True, tuple(sorted((*keep, tell))), cwd, pairs, stdio[0], -1, -1, stdio[1], -1,
-                        stdio[2], told, tell, True, session, group, ids[1], ids[2], ids[0], umask, None]
+    kept = tuple(sorted((tell, *keep)))
+    fds = (stdio[0], -1, -1, stdio[1], -1, stdio[2], told, tell)
+    more = (True,) if sys.version_info < (3, 14) else ()  # may vfork
     try:
         resource.setrlimit(FILES, LIMIT)  # the child's, by inheritance
-        pid = fork_exec(*order, *((True,) if sys.version_info < (3, 14) else ()))
+        pid: int = fork_exec(
+            argv, [os.fsencode(exe)], True, kept, cwd, pairs, *fds, True, session, group, *ids, umask, None,  # type: ignore[arg-type]
+            *more)
     except OSError as e:
         os.close(told)
         raise SpawnError(e.errno or errno.EIO, "fork") from None
     finally:
-        resource.setrlimit(FILES, (LIMIT[1], LIMIT[1]))  # two descriptors a stream: 1024 is not enough for us
+        resource.setrlimit(FILES, OURS)
         os.close(tell)
     report = os.read(told, 50000)  # b"OSError:<errno in hex>:<where>", or nothing once exec closed it
     os.close(told)
     if report:
         os.waitpid(pid, 0)
-        kind, number, phase = [*report.split(b":", 2), b"", b""][:3]
-        raise SpawnError(int(number, 16) if kind == b"OSError" else errno.EIO, "prepare" if phase else "exec")
+        _, number, where = report.split(b":", 2)
+        raise SpawnError(int(number, 16), "prepare" if where else "exec")
     return pid
 
 

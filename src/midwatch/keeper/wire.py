@@ -1,5 +1,5 @@
 """Frames between keeper and engine: four bytes of big-endian length, then one JSON object in UTF-8.
-Knows nothing of what the frames mean. Tests: tests/keeper/test_wire.py.
+Must not know what the frames mean. Tests: tests/keeper/test_wire.py.
 """
 
 import json
@@ -8,10 +8,7 @@ TYPE_CHECKING = False  # importing typing for real costs 0.3 MB
 if TYPE_CHECKING:
     from typing import Any
 
-    Frame = dict[str, Any]
-else:
-    Frame = dict
-
+Frame = dict[str, "Any"]
 VERSION = 1
 FD_VARIABLE = "MIDWATCH_KEEPER_FD"
 MAX_FRAME = 8 << 20  # bytes; also the most we hold for an engine that does not read
@@ -32,8 +29,8 @@ def decode(held: bytearray) -> list[Frame]:
         if len(held) < end:
             break
         message = json.loads(held[4:end])
-        del held[:end]
         if not isinstance(message, dict):
             raise ValueError("a frame is not a JSON object")
+        del held[:end]
         done.append(message)
     return done
