@@ -201,7 +201,7 @@ def test_a_warm_gate_of_old_facts_is_dropped_on_reload(stage: Stagehand) -> None
     stage.pass_time(1)
     assert gate not in stage.machine.procs
     assert stage.machine.procs[stage.pid()].env["X"] == "1"
-    assert stage.engine.spawner.warm_count == 1, "one is waiting again"
+    assert stage.engine.gates.count == 1, "one is waiting again"
 
 
 def test_a_warm_gate_goes_when_its_service_stops(stage: Stagehand) -> None:
@@ -210,7 +210,7 @@ def test_a_warm_gate_goes_when_its_service_stops(stage: Stagehand) -> None:
     stage.ask("stop", "a")
     stage.pass_time(1)
     assert gate not in stage.machine.procs
-    assert stage.engine.spawner.warm_count == 0
+    assert stage.engine.gates.count == 0
     assert stage.keeper.table == {}
 
 

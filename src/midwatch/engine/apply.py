@@ -100,7 +100,7 @@ class Applier:
         for name in found.restarted + found.changed:
             service = engine.services[name]
             service.spec = wanted[name]
-            engine.spawner.drop_warm(service)
+            engine.gates.drop(service)
             requests.append((name, NewRules(rules=wanted[name].rules, respawn=name in found.restarted)))
         for name in found.unchanged:
             engine.services[name].spec = wanted[name]

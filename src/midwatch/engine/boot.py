@@ -181,7 +181,7 @@ class Boot:
         self._leaving = True
         engine = self.engine
         for service in engine.services.values():
-            engine.spawner.drop_warm(service)
+            engine.gates.drop(service)
         if self.mode == "foreground":
             forget_environments(self.layout.specs, [service.spec for service in engine.services.values()])
         engine.write("daemon.stopped", fields={"code": code})

@@ -16,6 +16,7 @@ import msgspec
 
 from midwatch.config.problems import Settings
 from midwatch.engine.ender import Ender
+from midwatch.engine.gates import Gates
 from midwatch.engine.jobs import Jobs
 from midwatch.engine.keeperlink import KeeperLink
 from midwatch.engine.layout import Layout
@@ -73,6 +74,7 @@ class Engine:
         self.history: SqliteHistory | None = None
         self.jobs = Jobs(self)
         self.spawner = Spawner(self)
+        self.gates = Gates(self)
         self.ender = Ender(self)
         self.prober = Prober(self)
         self.output = Output(self)
@@ -256,7 +258,7 @@ class Engine:
             service = self.services.get(name)
             if service is None or service.state.phase in ("starting", "up", "stopping", "killing"):
                 continue
-            self.spawner.drop_warm(service)
+            self.gates.drop(service)
             if service.timer is not None:
                 service.timer.cancel()
             del self.services[name]

@@ -42,7 +42,7 @@ class Ender:
         if run is None or run.tree is None:
             self._engine.post(service, TreeGone(run=action.run, verified_by="tree"))
             return
-        self._engine.spawner.drop_warm(service)
+        self._engine.gates.drop(service)
         loop = asyncio.get_running_loop()
         future = loop.run_in_executor(None, self._engine.machine.end, run.tree, action.polite, action.verify)
         future.add_done_callback(lambda done: self._killed(service, run, done.result()))
@@ -67,10 +67,9 @@ class Ender:
         run.exited = True
         service = engine.services.get(run.service)
         if service is None or run.warm or not run.released:
-            if service is not None and service.warm is run:
-                service.warm = None
-                engine.spawner.warm_count -= 1
-            engine.spawner.gone(run, engine.end_run(run))
+            if service is not None:
+                engine.gates.left(service, run)
+            engine.gates.gone(run, engine.end_run(run))
             return
         facts = self._facts(service, run, frame)
         fingerprint = ""

@@ -78,7 +78,7 @@ class Output:
     def drained(self, frame: dict[str, Any]) -> None:
         """Nobody can write to this stream any more and everything is in the file."""
         self._seen.pop(frame["run"], None)
-        self._engine.spawner.drained(frame["run"])
+        self._engine.gates.drained(frame["run"])
 
     # -- bounds ------------------------------------------------------------------------------------------------
 

@@ -1,13 +1,12 @@
 """Starts runs: look-up, cgroups, the keeper's spawn, the gate, placing, the record, the release.
 
 The order is the safety: a run that needs a place waits in its gate until it has been placed and its record is on disk,
-so nothing escapes and nothing runs that nobody knows. Keeps one warm gate for a service that has a cgroup, so that a
-restart does not pay for the move. Must not decide when to start.
+so nothing escapes and nothing runs that nobody knows. A restart usually finds its gate waiting (gates.py).
+Must not decide when to start.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
@@ -35,93 +34,22 @@ class Spawner:
         self._contain: Batcher[tuple[str, Launch], Containment | OSError] = Batcher(self._contain_all)
         self._place: Batcher[tuple[Containment, int], OSError | None] = Batcher(engine.machine.place)
         self._outer = os.environ.get("MIDWATCH_RUN")
-        self._leaving: dict[str, Callable[[], None] | None] = {}  # dropped gates by run id: who waits for the id
-        self._draining: dict[str, Run] = {}
-        self.warm_count = 0
 
     def spawn(self, service: Service, run_id: str) -> None:
         """Carry out the policy's Spawn; ends in `Spawned` or `SpawnFailed`."""
-        warm = service.warm
-        if warm is not None and warm.id == run_id and warm.launch is service.spec.launch and warm.gate == "closed":
-            service.warm = None
-            self.warm_count -= 1
-            service.run = warm
-            warm.warm = False
-            if warm.placed:
-                self._release(service, warm)
-            return  # otherwise it is opened once it has been placed
-        self.drop_warm(service)
-        if run_id in self._leaving:  # the dropped gate bears our id: keeper, cgroup and FIFO know it by that
-            self._leaving[run_id] = lambda: self._spawn(service, run_id)
+        gate = self._engine.gates.take(service, run_id)
+        if gate is None:
+            self._engine.gates.when_free(run_id, lambda: self._spawn(service, run_id))
+        elif gate.placed:
+            service.run = gate
+            self._release(service, gate)
         else:
-            self._spawn(service, run_id)
+            service.run = gate  # opened once it has been placed
 
     def _spawn(self, service: Service, run_id: str) -> None:
-        run = self._new(service, run_id)
+        run = self.make(service, run_id)
         service.run = run
-        self._begin(service, run, lambda failed: self._failed(service, run, failed))
-
-    def warm_up(self, service: Service) -> None:
-        """Prepare the gate of the next run, if that saves the next restart something."""
-        engine = self._engine
-        run = service.run
-        if (
-            service.warm is not None
-            or run is None
-            or run.exited
-            or not run.containment.dirs
-            or service.spec.rules.oneshot
-            or self.warm_count >= defaults.WARM_GATES
-        ):
-            return
-        run_id = f"{service.spec.project}.{service.spec.name}.{service.state.run_no + 1}"
-        gate = self._new(service, run_id)
-        gate.warm = True
-        service.warm = gate
-        self.warm_count += 1
-        engine.runs[run_id] = gate
-        self._begin(service, gate, lambda failed: self._warm_failed(service, gate, failed))
-
-    def _warm_failed(self, service: Service, gate: Run, failed: SpawnFailed) -> None:
-        if not gate.warm:  # the next run has come meanwhile, and this was it
-            self._failed(service, gate, failed)
-            return
-        if service.warm is gate:
-            self.drop_warm(service)
-        if gate.proc is None:  # there is no process whose exit would tell
-            self.gone(gate, self._engine.forget(gate))
-
-    def drop_warm(self, service: Service) -> None:
-        """A gate that is not needed leaves by itself when its pipe is closed; one that is being made, once it is."""
-        warm = service.warm
-        if warm is None:
-            return
-        service.warm = None
-        self.warm_count -= 1
-        warm.dropped = True
-        self._leaving[warm.id] = None
-        if warm.proc is not None:
-            self._engine.link.ask(lambda _: None, op="drop", run=warm.id)
-
-    def gone(self, gate: Run, released: asyncio.Future[None] | None) -> None:
-        """Nothing is left of a gate, or will be once its cgroups are `released`: a run that waits for its id starts."""
-        if not gate.dropped:
-            return
-        if released is not None and not released.done():
-            released.add_done_callback(lambda _: self.gone(gate, None))
-            return
-        if any(os.path.lexists(stream["fifo"]) for stream in gate.streams.values()):
-            self._draining[gate.id] = gate  # the pump removes it and says so
-            return
-        waiting = self._leaving.pop(gate.id, None)
-        if waiting is not None:
-            waiting()
-
-    def drained(self, run_id: str) -> None:
-        """The pump has let go of a stream."""
-        gate = self._draining.pop(run_id, None)
-        if gate is not None:
-            self.gone(gate, None)
+        self.begin(service, run, lambda failed: self.failed(service, run, failed))
 
     def marker(self, run_id: str) -> str:
         """MIDWATCH_RUN of a run: names the instance too (two homes may have the same services, and a clean-up must
@@ -132,11 +60,11 @@ class Spawner:
     def resume(self, service: Service, run_id: str, pid: int, start: int) -> None:
         """A successor engine finds the run in its gate: place it (again) and let it go."""
         engine = self._engine
-        run = self._new(service, run_id)
+        run = self.make(service, run_id)
         run.gate = "closed"
         service.run = run
         engine.runs[run_id] = run
-        failed: Failed = lambda problem: self._failed(service, run, problem)  # noqa: E731
+        failed: Failed = lambda problem: self.failed(service, run, problem)  # noqa: E731
         answer = {"pid": pid, "start": start}
 
         run.containment = engine.machine.leftover(run_id)
@@ -156,12 +84,12 @@ class Spawner:
         else:
             self._forked(service, run, answer, failed)
 
-    def _new(self, service: Service, run_id: str) -> Run:
+    def make(self, service: Service, run_id: str) -> Run:
         run = Run(run_id, service.spec.id, service.spec.launch, self.marker(run_id))
         run.streams = stream_paths(self._engine.layout, service.spec, run_id)
         return run
 
-    def _begin(self, service: Service, run: Run, failed: Failed) -> None:
+    def begin(self, service: Service, run: Run, failed: Failed) -> None:
         engine = self._engine
         launch = run.launch
         target = self._target(service, launch)
@@ -203,7 +131,7 @@ class Spawner:
             return
         run.containment = made
         if run.dropped:
-            self.gone(run, self._engine.forget(run))
+            self._engine.gates.gone(run, self._engine.forget(run))
         else:
             self._fork(service, run, target, failed)
 
@@ -305,7 +233,7 @@ class Spawner:
             engine.post(service, Spawned(run=run.id, pid=run.proc.pid))
             engine.machine.identify(run.proc.pid)  # remembers its marker, in case it overwrites its environment
         if run.containment.dirs:
-            engine.later(defaults.WARM_AFTER, lambda: self.warm_up(service))
+            engine.later(defaults.WARM_AFTER, lambda: self._engine.gates.prepare(service))
 
     def _problem(self, run: Run, problem: LaunchProblem) -> SpawnFailed:
         return SpawnFailed(
@@ -317,7 +245,7 @@ class Spawner:
             fingerprint=self._engine.machine.fingerprint(run.launch),
         )
 
-    def _failed(self, service: Service, run: Run, failed: SpawnFailed) -> None:
+    def failed(self, service: Service, run: Run, failed: SpawnFailed) -> None:
         self._engine.end_run(run)
         self._engine.post(service, failed)
 
