@@ -202,6 +202,7 @@ def test_hlt3_https_with_a_self_made_certificate_says_which_scheme_answered(inst
         + server("plain", plain, "503", ready(plain, scheme="https"))
     )
     until(instance, lambda r: r["fine"]["state"] == "up", "it is ready over TLS")
+    assert seen(instance, "run.ready", "fine")[0]["detail"] == "HTTP 200 over https-unverified"
     failure(instance, "sick", "HTTP 503 over https-unverified")
     failure(instance, "plain", "HTTP 503 over http-plain")
 
@@ -311,3 +312,43 @@ def test_ready_by_tcp_command_log_file_and_notify(instance: Instance) -> None:
         instance, lambda r: all(row["state"] == "up" and row["ready"] for row in r.values()), "all are ready"
     )
     assert {line["service"] for line in events(instance, "run.ready")} == {f"p/{name}" for name in found}
+
+
+COUNTING = """\
+import http.server, json, sys
+step, served = int(sys.argv[2]), 0
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        global served
+        served += step
+        body = json.dumps({"accept": {"requests": served}}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *_): pass
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+def test_hlt5_an_answer_without_progress_is_no_health(instance: Instance) -> None:
+    """HLT-5: a counter that stands still between our own probes is a failure; one that rises or is missing is not."""
+    (instance.folder / "counting.py").write_text(COUNTING)
+    flat, rising, missing = free_ports(3)
+
+    def counting(name: str, port: int, step: int, path: str) -> str:
+        health = f'http = "http://127.0.0.1:{port}/", json_counter = "{path}", every = "0.5s", failures = 2'
+        start = f'ready = {{ tcp = "127.0.0.1:{port}" }}\nhealth = {{ {health} }}\n'
+        return f'[service.{name}]\ncommand = [{PYTHON}, "counting.py", "{port}", "{step}"]\n{start}'
+
+    instance.up(
+        counting("flat", flat, 0, "accept.requests")
+        + counting("rising", rising, 1, "accept.requests")
+        + counting("missing", missing, 0, "no.such.field")
+    )
+    failed = seen(instance, "health.failed", "flat")[0]
+    assert "accept.requests stands still at 0" in failed["detail"]
+    assert seen(instance, "run.exited", "flat")[0]["cause"] == "unhealthy"
+    for name in ("rising", "missing"):
+        assert rows(instance)[name]["health"] == "ok"
+        assert [line for line in events(instance, "probe.failed", name) if line["kind"] == "health"] == []

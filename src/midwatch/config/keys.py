@@ -242,6 +242,13 @@ _LIFE: tuple[Key, ...] = (
     ),
     Key("health.every", k.duration(0.5), d.HEALTH_EVERY, "pause between two questions", '"30s"'),
     Key("health.timeout", k.duration(0.05), d.HEALTH_TIMEOUT, "how long one question may take", '"10s"'),
+    Key(
+        "health.json_counter",
+        k.TEXT,
+        UNUSED,
+        "with http: the dotted path of a number in the JSON answer that has to rise from probe to probe",
+        '"requests_total"',
+    ),
     Key("health.failures", k.whole(1, 1000), d.HEALTH_FAILURES, "failures in a row that mean unhealthy", "3"),
 )
 

@@ -67,15 +67,17 @@ def _probe(report: Report, values: Values, group: str, folder: str) -> Probe | N
             f"a second target beside {group}.{targets[0]}",
             "a probe has exactly one",
         )
-    if values[f"{group}.json_status"] is not None and "http" not in targets:
-        report.error(values.path(f"{group}.json_status"), "needs an http target", f"give {group}.http")
+    fields_read = ("json_status",) if group == "ready" else ("json_status", "json_counter")
+    for field in fields_read:
+        if values[f"{group}.{field}"] is not None and "http" not in targets:
+            report.error(values.path(f"{group}.{field}"), "needs an http target", f"give {group}.http")
     if values[f"{group}.any_owner"] and not {"http", "tcp"} & set(targets):
         report.error(
             values.path(f"{group}.any_owner"), "needs an http or tcp target", "only a listener has an owner"
         )
     timers = ("within", "every", "timeout") if group == "ready" else ("every", "timeout", "failures")
     fields: dict[str, Any] = {
-        name: values[f"{group}.{name}"] for name in (*TARGETS[group], "json_status", "any_owner", *timers)
+        name: values[f"{group}.{name}"] for name in (*TARGETS[group], *fields_read, "any_owner", *timers)
     }
     if fields["file"] is not None:
         fields["file"] = os.path.normpath(os.path.join(folder, fields["file"]))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from midwatch.engine.helper import Helper
 from midwatch.engine.http import Url, fetch, split_url
@@ -64,9 +64,9 @@ async def _over_network(engine: Engine, run: Run, probe: Probe) -> Answer:
                 writer.close()
                 answer = Answer(True, f"connected to {host}:{port}")
             elif url.tls:
-                answer = await _over_tls(probe, url)
+                answer = await _over_tls(probe, run, url)
             else:
-                answer = _judge(probe, *await fetch(url))
+                answer = _judge(probe, run, *await fetch(url))
     except TimeoutError:
         return Answer(False, f"no answer within {probe.timeout:g} s")
     except (OSError, ValueError) as error:
@@ -83,24 +83,41 @@ def _by_owner(engine: Engine, run: Run, probe: Probe, host: str, port: int, answ
     return answer
 
 
-def _judge(probe: Probe, status: int, body: bytes) -> Answer:
-    """2xx (and, when asked for, the JSON field) means well."""
+def _judge(probe: Probe, run: Run, status: int, body: bytes) -> Answer:
+    """2xx and, where asked for, the JSON field says "ok" and the counter has risen since our last question (HLT-5)."""
     if not 200 <= status < 300:
         return Answer(False, f"HTTP {status}")
-    if probe.json_status is None:
-        return Answer(True, f"HTTP {status}")
+    words = f"HTTP {status}"
+    if probe.json_status is not None:
+        value = _field(body, probe.json_status)
+        if value is None:
+            return Answer(False, f"{words} without the JSON field {probe.json_status!r} in its first 64 KiB")
+        words = f"{words}, {probe.json_status} is {str(value)[:80]!r}"
+        if value != "ok":
+            return Answer(False, words)
+    if probe.json_counter is not None:
+        count = _field(body, probe.json_counter)
+        if isinstance(count, int | float):  # a missing one says nothing
+            before, run.counter = run.counter, count
+            if count == before:
+                return Answer(False, f"{words}, but {probe.json_counter} stands still at {count}: it does not serve")
+    return Answer(True, words)
+
+
+def _field(body: bytes, path: str) -> Any:
+    """The value at a dotted path of a JSON body, None when there is none."""
     import msgspec
 
     try:
         value = msgspec.json.decode(body)
-        for part in probe.json_status.split("."):
+        for part in path.split("."):
             value = value[part]
-    except (msgspec.DecodeError, KeyError, TypeError):
-        return Answer(False, f"HTTP {status} without the JSON field {probe.json_status!r} in its first 64 KiB")
-    return Answer(value == "ok", f"HTTP {status}, {probe.json_status} is {str(value)[:80]!r}")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError):
+        return None
+    return value
 
 
-async def _over_tls(probe: Probe, url: Url) -> Answer:
+async def _over_tls(probe: Probe, run: Run, url: Url) -> Answer:
     import sys
 
     done: asyncio.Future[tuple[int | None, bytes]] = asyncio.get_running_loop().create_future()
@@ -120,7 +137,7 @@ async def _over_tls(probe: Probe, url: Url) -> Answer:
         return Answer(False, output.decode("utf-8", "replace").strip()[:200] or f"no answer within {probe.timeout:g} s")
     head, _, body = output.partition(b"\n")
     status, scheme = head.split()[:2]
-    judged = _judge(probe, int(status), body)
+    judged = _judge(probe, run, int(status), body)
     return Answer(judged.ok, f"{judged.detail} over {scheme.decode()}")
 
 

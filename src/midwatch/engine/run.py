@@ -20,8 +20,8 @@ class Run:
     """A run that was asked for. `proc` is None until the keeper has answered."""
 
     __slots__ = (
-        "containment", "dropped", "exited", "gate", "id", "launch", "marker", "placed", "proc", "released", "service",
-        "spawned_wall", "streams", "tree", "warm",
+        "containment", "counter", "dropped", "exited", "gate", "id", "launch", "marker", "placed", "proc", "released",
+        "service", "spawned_wall", "streams", "tree", "warm",
     )  # fmt: skip
 
     def __init__(self, run_id: str, service: str, launch: Launch, marker: str) -> None:
@@ -35,6 +35,7 @@ class Run:
         self.tree: Tree | None = None
         self.streams: dict[str, dict[str, str]] = {}
         self.spawned_wall = 0.0
+        self.counter: float | None = None  # what its health probe's json_counter said last
         self.warm = False  # a gate that waits for the next start of its service
         self.dropped = False  # a warm gate that is not needed after all, and has not left yet
         self.placed = False  # the gate may be opened

@@ -79,6 +79,7 @@ class Probe(msgspec.Struct, frozen=True, omit_defaults=True):
     file: str | None = None  # exists (ready) / touched within `every` x `failures` (health)
     notify: bool = False  # READY=1 on NOTIFY_SOCKET
     json_status: str | None = None  # path of a JSON field that must equal "ok"
+    json_counter: str | None = None  # path of a JSON number that has to rise between two health probes
     any_owner: bool = False  # also an answer by a process outside the run's tree counts
     within: float = 25.0
     every: float = 0.4

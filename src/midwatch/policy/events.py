@@ -28,7 +28,7 @@ _POLICY = (
     ("service.done", "cause decision", "it ended as it was meant to and is not started again"),
     ("run.spawning", "run_id", "the intent to start a run, written before anything exists"),
     ("run.spawned", "run_id pid", "the run exists"),
-    ("run.ready", "run_id ready_ms", "the ready probe was answered by the run itself"),
+    ("run.ready", "run_id ready_ms detail", "the ready probe was answered by the run itself"),
     ("run.exited", _EXIT, "the main process is gone; why, how sure, and what is done next"),
     ("run.spawn_failed", "run_id errno phase error lasting cause crash_count decision", "the run never started"),
     ("run.leftovers", "run_id count left ended verified_by", "processes of the tree outlived the main process"),

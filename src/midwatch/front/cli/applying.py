@@ -17,8 +17,10 @@ from midwatch.front.cli import jobs
 from midwatch.front.cli.declare import Failure
 from midwatch.front.cli.render import plain, say_json
 
+_KINDS = ("added", "started", "restarted", "changed", "removed", "unchanged")
 _GROUPS = (
-    ("added", "started"),
+    ("started", "started"),
+    ("added", "added, to be started by hand"),
     ("restarted", "restarted"),
     ("changed", "changed while it runs"),
     ("removed", "stopped, no longer in the file"),
@@ -36,9 +38,10 @@ def load(path: Path, verb: str) -> Any:
 
 
 def put(
-    client: Client, loaded: Any, verb: str, *, dry_run: bool, json: bool, no_wait: bool, patience: float
-) -> int:
-    """Send it, wait for the job, say what changed."""
+    client: Client, loaded: Any, verb: str, *, dry_run: bool, json: bool, no_wait: bool, patience: float,
+    start: bool = True,
+) -> int:  # fmt: skip
+    """Send it, wait for the job, say what changed. `start`: also what is at rest and known already."""
     import msgspec
 
     _same_file(client, loaded)
@@ -50,10 +53,10 @@ def put(
         settings=msgspec.to_builtins(loaded.settings),
         dry_run=dry_run,
         prune=True,
+        start=start,
         by=jobs.by(verb),
     )
-    changes = {group: list(answer.get(group) or []) for group, _ in _GROUPS}
-    changes["unchanged"] = list(answer.get("unchanged") or [])
+    changes = {kind: list(answer.get(kind) or []) for kind in _KINDS}
     if dry_run:
         result: dict[str, Any] = {"id": None, "state": "done", "services": {}}
     else:
@@ -72,7 +75,7 @@ def put(
             }
         )
         return code
-    for line in told(changes, dry_run):
+    for line in told(changes, dry_run, {spec.id for spec in loaded.specs if spec.autostart}):
         print(line)
     for name, outcome in sorted(result["services"].items()):
         if not outcome.get("ok"):
@@ -85,12 +88,15 @@ def put(
     return code
 
 
-def told(changes: dict[str, list[str]], dry_run: bool) -> list[str]:
-    """One line for each kind of change."""
+def told(changes: dict[str, list[str]], dry_run: bool, autostart: set[str]) -> list[str]:
+    """One line for each kind of change; a service is in one of them, and whatever starts is "started"."""
     would = "would be " if dry_run else ""
-    lines = [f"{would}{words}: {', '.join(changes[group])}" for group, words in _GROUPS if changes[group]]
-    if changes["unchanged"]:
-        lines.append(f"unchanged: {len(changes['unchanged'])}")
+    started = [*(name for name in changes["added"] if name in autostart), *changes["started"]]
+    shown = {kind: [name for name in names if name not in started] for kind, names in changes.items()}
+    shown["started"] = started
+    lines = [f"{would}{words}: {', '.join(shown[group])}" for group, words in _GROUPS if shown[group]]
+    if shown["unchanged"]:
+        lines.append(f"unchanged: {len(shown['unchanged'])}")
     return lines or ["nothing to do"]
 
 

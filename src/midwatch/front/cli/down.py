@@ -43,6 +43,8 @@ def _run(
     if json:
         say_json({"job": result["id"], "ok": code == 0, "services": result["services"]})
     else:
+        if result["state"] == "done" and not result["services"]:
+            result["message"] = "nothing was running"
         jobs.tell("down", result, no_wait)
     return code
 

@@ -14,6 +14,9 @@ from typing import Any
 from midwatch.front.cli.declare import Failure, Usage, Verb
 from midwatch.front.cli.verbs import VERBS, load
 
+_KIN = {"status": "ps", "list": "ps", "ls": "ps", "top": "ps", "kill": "stop", "apply": "reload", "exec": "run",
+        "log": "logs", "tail": "logs", "journal": "events", "validate": "check", "help": "-h"}  # fmt: skip
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command line and return its exit code."""
@@ -48,8 +51,9 @@ def _dispatch(words: list[str]) -> int:
         return _typer(words) if values is None else verb.run(**values)
     if words[0].startswith("-"):
         return _typer(words)
+    meant = f" (did you mean {_KIN[words[0]]!r}?)" if words[0] in _KIN else nearest(words[0], VERBS)
     raise Usage(
-        f"there is no command {words[0]!r}{nearest(words[0], VERBS)}; nothing was done; "
+        f"there is no command {words[0]!r}{meant}; nothing was done; "
         "'midwatch -h' lists the commands"
     )
 
@@ -115,6 +119,8 @@ def _usage(words: list[str], error: Any) -> str:
 
 def _report(verb: str, words: list[str], error: Exception) -> int:
     code, lines = told(error)
+    if verb in {"up", "reload"} and type(error).__name__ == "ConfigError":
+        lines = [*lines, "nothing was changed"]
     head = f"midwatch {verb}".rstrip()
     for line in lines:
         print(f"{head}: {line}", file=sys.stderr)

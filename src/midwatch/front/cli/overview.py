@@ -16,6 +16,7 @@ from midwatch.front.cli import instances, ps
 from midwatch.front.cli.render import coloured, paint, say_json, size, table, width
 
 LARGEST = 10
+SMALL = 5 << 20  # bytes; trees below it are noise
 _SHELLS = frozenset(
     {"sh", "bash", "zsh", "fish", "dash", "ksh", "tcsh", "csh", "login", "sshd", "tmux", "screen"}
 )
@@ -67,6 +68,7 @@ def overview(json: bool) -> int:
         print(line)
     took = time.monotonic() - started
     print(paint(f"looked at {len(procs)} processes in {took:.1f} s; nothing was changed", "dim", coloured()))
+    print(next_line(rows))
     return 0
 
 
@@ -79,11 +81,7 @@ def screen(
     now: float,
 ) -> list[str]:
     """Both tables."""
-    lines = ps.screen(rows, daemon, room, now)
-    if not rows:
-        lines = [
-            "no service runs; 'midwatch run -- CMD' supervises one command, 'midwatch up' a midwatch.toml"
-        ]
+    lines = ps.screen(rows, daemon, room, now) if rows else ["no service runs"]
     label = "HELD" if all(tree.exact for tree in trees) else "HELD/RSS"
     cells = [
         (
@@ -98,12 +96,24 @@ def screen(
     return lines
 
 
+def next_line(rows: list[dict[str, Any]]) -> str:
+    """What to type from here."""
+    if not rows:
+        return "next: 'midwatch run -- CMD' keeps one command up, 'midwatch up' a midwatch.toml; -h: more"
+    bad = next((row for row in rows if row["state"] in {"held", "gave_up", "degraded", "backoff"}), None)
+    if bad is not None:
+        return f"next: 'midwatch why {bad['project']}/{bad['name']}'"
+    return "next: 'midwatch ps' for the services alone, 'midwatch -h' for every command"
+
+
 def processes() -> list[Proc]:
-    """Every process this user may see."""
+    """Every process this user may see, but this one."""
     import psutil
 
     found = []
     for process in psutil.process_iter(["ppid", "name"]):
+        if process.pid == os.getpid():
+            continue
         info = process.info
         try:
             held, exact = memory(process)
@@ -147,7 +157,7 @@ def largest(procs: list[Proc], count: int = LARGEST) -> list[Tree]:
         Tree(by_pid[root], len(group), sum(p.held for p in group), all(p.exact for p in group))
         for root, group in members.items()
     ]
-    trees = [tree for tree in trees if tree.held > 0]
+    trees = [tree for tree in trees if tree.held >= SMALL]
     return sorted(trees, key=lambda tree: (-tree.held, tree.root.pid))[:count]
 
 

@@ -8,7 +8,6 @@ Tests: tests/front/test_ps.py.
 from __future__ import annotations
 
 import sys
-import textwrap
 import time
 from typing import Any
 
@@ -25,6 +24,7 @@ from midwatch.front.cli.render import (
     size,
     table,
     width,
+    wrap,
 )
 
 HEAD = ("NAME", "STATE", "PID", "UP", "MEM", "FDS", "RESTARTS")
@@ -43,8 +43,8 @@ def _run(names: list[str], everything: bool, json: bool) -> int:
     else:
         for line in screen(rows, picture.daemon, width(), time.time()):
             print(line)
-        if not rows and picture.services:
-            print(f"no service of this project; 'midwatch ps -a' shows all {len(picture.services)}")
+        if not rows and (hint := elsewhere(picture, everything)):
+            print(hint)
     if not running:
         print("midwatch ps: the daemon is not running; this is what the record knows; 'midwatch up' starts it",
               file=sys.stderr)  # fmt: skip
@@ -66,6 +66,18 @@ def selected(picture: instances.Picture, words: list[str], everything: bool) -> 
         if one.row is not None or (one.layout is picture.home and not one.past)
     ]
     return known if here is None else [one for one in known if one.id.startswith(f"{here}/")]
+
+
+def elsewhere(picture: instances.Picture, everything: bool) -> str:
+    """Where to look when there is nothing to list; nothing when there is nothing anywhere."""
+    others = [] if everything else selected(picture, [], True)
+    if others:
+        return f"no service of this project; 'midwatch ps -a' shows all {len(others)}"
+    past = [known.id for known in picture.services if known.row is None]
+    if not past:
+        return ""
+    shown = ", ".join(past[:4]) + (f" and {len(past) - 4} more" if len(past) > 4 else "")
+    return f"the record has what ran here: {shown}; 'midwatch why NAME' and 'midwatch logs NAME' show it"
 
 
 def recorded_row(known: instances.Known) -> dict[str, Any]:
@@ -108,7 +120,7 @@ def screen(rows: list[dict[str, Any]], daemon: dict[str, Any] | None, room: int,
     out = [lines[0]]
     for line, decision in zip(lines[1:], said, strict=True):
         out.append(line)
-        out += [f"    {piece}" for piece in textwrap.wrap(plain(decision), room - 4)]
+        out += [f"    {piece}" for piece in wrap(decision, room - 4)] if decision else []
     return [*out, *_footer(daemon)]
 
 
@@ -138,7 +150,9 @@ def _decision(row: dict[str, Any], now: float) -> str:
         return ""
     text = str(row.get("decision") or "")
     if row["state"] == "unwatched" and row.get("since"):
-        return f"started {clock(row['since'], now)}; nobody watches it; 'midwatch up' adopts it"
+        return (
+            f"started {clock(row['since'], now)}; nobody watches it; 'midwatch up' ends it and starts it anew"
+        )
     if row.get("needs"):
         text = f"waits: {'; '.join(row['needs'])}"
     retry = row.get("retry_at")

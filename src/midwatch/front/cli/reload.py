@@ -16,8 +16,9 @@ def _run(file: str | None, dry_run: bool, json: bool, no_wait: bool, timeout: st
     loaded = applying.load(project.given(file), "reload")
     with jobs.need_daemon(Layout.default(), "reload") as client:
         return applying.put(
-            client, loaded, "reload", dry_run=dry_run, json=json, no_wait=no_wait, patience=patience
-        )
+            client, loaded, "reload", dry_run=dry_run, json=json, no_wait=no_wait, patience=patience,
+            start=False,
+        )  # fmt: skip
 
 
 VERB = Verb(
@@ -26,7 +27,8 @@ VERB = Verb(
     detail=(
         "A service restarts when what it is spawned from changed (command, cwd, environment, user, limits "
         "...); other "
-        "changes apply while it runs. Services that left the file are stopped. With --dry-run it only says "
+        "changes apply while it runs. Services that left the file are stopped; one that was stopped by hand "
+        "stays stopped ('midwatch up' starts it). With --dry-run it only says "
         "what it "
         "would do. A file with an error changes nothing."
     ),

@@ -7,7 +7,9 @@ anything. Tests: tests/front/test_render.py.
 from __future__ import annotations
 
 import os
+import re
 import sys
+import textwrap
 import time
 from collections.abc import Iterable, Sequence
 from json import dumps
@@ -110,6 +112,23 @@ def width() -> int:
 def plain(text: str) -> str:
     """The text on one line: no control character of a program's making reaches the terminal."""
     return "".join(char if char.isprintable() else " " for char in text)
+
+
+_COMMAND = re.compile(r"'midwatch [^']*'")
+
+
+def wrap(text: str, room: int) -> list[str]:
+    """Lines of at most `room` columns; a quoted command is never broken, so that it can be pasted."""
+    kept = _COMMAND.sub(lambda found: found[0].replace(" ", "\xa0"), plain(text))
+    lines = textwrap.wrap(kept, room, break_on_hyphens=False, break_long_words=False)
+    return [piece.replace("\xa0", " ") for line in lines for piece in _broken(line, room)] or [""]
+
+
+def _broken(line: str, room: int) -> list[str]:
+    """A word that is wider than the line, in pieces, unless it is a command."""
+    if len(line) <= room or "\xa0" in line:
+        return [line]
+    return [line[at : at + room] for at in range(0, len(line), room)]
 
 
 def cut(text: str, room: int) -> str:

@@ -104,11 +104,10 @@ VERB = Verb(
     name="run",
     help="Supervise one command in the foreground.",
     detail=(
-        "Starts CMD, shows its output, restarts it when it fails, and ends with its exit code. Exit 0 ends "
-        "the "
-        "supervision too, unless --keep. Ctrl-C stops CMD and everything it started. Options of midwatch "
-        "come before "
-        "CMD; everything from CMD on belongs to it."
+        "Starts CMD, shows its output, and restarts it when it fails. When CMD ends with 0 that is the end, "
+        "unless --keep. Ctrl-C stops CMD and everything it started. Options of midwatch come before CMD; "
+        "everything from CMD on belongs to it. CMD gets the whole environment of the caller (a service of "
+        "'midwatch up' gets a small part of it, and what its file grants)."
     ),
     examples=(
         "midwatch run -- python server.py --port 8787",
@@ -143,8 +142,8 @@ VERB = Verb(
     ),
     arg=Arg("command", "CMD", "the command and its arguments.", many=True, rest=True),
     codes=(
-        "Exit codes: the command's own (128+N when a signal ended it), 0 after a stop that was asked for, 2 "
-        "usage, 3 gave "
-        "up or held, 4 that name already runs, 78 a wrong option or an unwritable state folder."
+        "Exit codes: 0 it ended with 0 or was stopped as asked, 2 usage, 3 gave up or held, 4 that name already "
+        "runs, 78 a wrong option or an unwritable state folder. A failure of CMD is restarted, so its own code "
+        "is in 'midwatch why', never the code of run."
     ),
 )

@@ -112,7 +112,7 @@ VERB = Verb(
     detail=(
         "Reads FILE, or the nearest midwatch.toml. When a daemon runs, it gets the difference: new services "
         "start, changed "
-        "ones restart, missing ones stop. Otherwise the daemon starts here and stays in the foreground; "
+        "ones restart, missing ones stop, stopped ones start. Otherwise the daemon starts here and stays in the foreground; "
         "with -d "
         "it goes to the background, and the line (or JSON) comes after its first services were spawned."
     ),

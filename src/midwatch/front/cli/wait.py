@@ -42,7 +42,16 @@ def _run(names: list[str], everything: bool, until: str, timeout: str | None, js
             print(plain(f"{name}  {row.get('state')}{said}"), file=sys.stdout if met else sys.stderr)
     if met:
         return 0
+    if time.monotonic() >= deadline and not lost:
+        late = [name for name, row in sorted(answers.items()) if not _came(row, until)] or wanted
+        print(f"midwatch wait: not {until} in time: {', '.join(late)}; it goes on without us", file=sys.stderr)
     return 3 if until == "ready" and lost else 1
+
+
+def _came(row: dict[str, Any], until: str) -> bool:
+    """Did this one get there, as far as its row tells?"""
+    state = row.get("state")
+    return bool(row.get("ready")) if until == "ready" else state == until
 
 
 def _one(layout: Any, names: list[str], until: str, deadline: float) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from midwatch.policy.handlers.ask import fresh_chance
 def ready(d: Draft, e: Probed) -> None:
     """The answer of a run that is starting. A failure is written down when its reason is a new one."""
     if e.ok:
-        d.note("run.ready", run_id=e.run, ready_ms=round(d.age * 1000))
+        d.note("run.ready", run_id=e.run, ready_ms=round(d.age * 1000), detail=e.detail)
         _recovered(d, e)
         moves.came_up(d)
     elif e.detail != d.s.probe_detail:
