@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import deque
 
 QUICKEST, SLOWEST = 0.002, 0.05  # s between two looks at the file
 CHUNK = 1 << 18
@@ -19,7 +20,7 @@ class Follower:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._paths: list[str] = []
+        self._paths: deque[str] = deque()  # the one that is being copied, and those after it
         self._over = threading.Event()
         self.broken = False  # nobody reads `fd` any more
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -36,26 +37,25 @@ class Follower:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        number = 0
         while True:
-            while number >= len(self._paths):
+            while not self._paths:
                 if self._over.is_set():
                     return
                 time.sleep(QUICKEST)
-            if not self._copy(number):
+            if not self._copy(self._paths[0]):
                 return
-            number += 1
+            self._paths.popleft()
 
-    def _copy(self, number: int) -> bool:
+    def _copy(self, path: str) -> bool:
         """One file to its end; True when the next one is to follow."""
         pause = QUICKEST
         source = -1
         try:
             while True:
                 # Asked before reading: what is written before the next file is named, is read.
-                last = number + 1 < len(self._paths) or self._over.is_set()
+                last = len(self._paths) > 1 or self._over.is_set()
                 if source < 0:
-                    source = _open(self._paths[number])
+                    source = _open(path)
                 data = os.read(source, CHUNK) if source >= 0 else b""
                 if data:
                     pause = QUICKEST
