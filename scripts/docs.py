@@ -49,7 +49,7 @@ def _usage(verb: Any) -> str:
     if verb.arg is not None:
         arg = verb.arg.metavar + ("..." if verb.arg.many else "")
         arg = f" {arg}" if verb.arg.required else f" [{arg}]"
-        arg = " -- CMD..." if verb.arg.rest else arg
+        arg = " -- CMD..." if verb.arg.rest else arg  # as its help has it
     return f"midwatch {verb.name} [OPTIONS]{arg}"
 
 
@@ -99,8 +99,8 @@ def exit_codes() -> str:
 
     lines = [
         "# Exit codes\n",
-        "`midwatch run` ends with the command's own code (128+N when signal N ended it), 0 after a stop that was asked",
-        "for, and 3 when it gave up or is held.\n",
+        "`midwatch run` ends with 0 when its command ended with 0 or was stopped as asked, and with 3 when it gave up",
+        "or is held. It never ends with the command's own code: a failure is restarted, and `midwatch why` has it.\n",
         "| code | meaning | what to do |",
         "|---|---|---|",
     ]

@@ -43,6 +43,7 @@ def test_the_list_names_every_verb(cli: Cli, words: list[str]) -> None:
     ("words", "near"),
     [
         (["pss"], "'ps'"),
+        (["status"], "'ps'"),
         (["statsu"], None),
         (["restrat", "web"], "'restart'"),
         (["up", "restart"], "'restart'"),
@@ -69,6 +70,18 @@ def test_unknown_words_exit_2_and_change_nothing(
     if near:
         assert near in done.err
     assert {method for method, _ in daemon.asked} <= {"ps"}
+
+
+def test_the_help_of_run(cli: Cli) -> None:
+    """The usage shows `--`, common options stand first, and its exit codes are the ones that `run` has."""
+    text = cli("run", "-h").out
+    assert text.startswith("Usage: midwatch run [OPTIONS] -- ")
+    options = text.partition("Options:")[2]
+    assert options.index("--memory") < options.index("--grace") < options.index("--rlimit") < options.index("--umask")
+    flat = " ".join(text.split())
+    assert "own code is in 'midwatch why', never the code of run" in flat
+    assert "128+N" not in flat
+    assert "the whole environment of the caller" in flat
 
 
 def test_every_verb_has_json() -> None:

@@ -115,3 +115,20 @@ def test_wait(cli: Cli, daemon: Daemon, until: str, state: str, met: bool, code:
     assert done.code == code
     assert daemon.of("wait")[0]["until"] == until
     assert cli("wait", "web", "--until", until, "--timeout", "0", "--json").json["met"] is met
+
+
+def test_a_wait_that_times_out_says_so(cli: Cli, daemon: Daemon) -> None:
+    """On stderr, with what stands there instead; stdout stays empty, or JSON."""
+    daemon.answers["wait"] = {"met": False, "services": {"shop/web": row("web", "starting", ready=False)}}
+    said = "midwatch wait: not ready in time: shop/web is starting"
+    done = cli("wait", "web", "--timeout", "50ms")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.splitlines()[-1] == said
+    scripted = cli("wait", "web", "--timeout", "50ms", "--json")
+    assert (scripted.json["met"], scripted.err) == (False, said + "\n")
+
+
+def test_down_of_nothing(cli: Cli, daemon: Daemon) -> None:
+    """No service at all: that is said in words, not as 0 of 0."""
+    daemon.answers["job"] = {"id": "j-1", "state": "done", "message": "stop: 0 of 0 services done", "services": {}}
+    assert cli("down", "--all") == Done(0, "nothing was running\n", "")

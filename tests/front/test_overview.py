@@ -7,7 +7,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from tests.front.conftest import Daemon, Done
+import pytest
+from tests.front.conftest import Daemon, Done, row
 
 from midwatch.front.cli import overview as o
 
@@ -15,7 +16,7 @@ Cli = Callable[..., Done]
 
 
 def proc(pid: int, parent: int, session: int, name: str, held: int = 10, exact: bool = True) -> o.Proc:
-    return o.Proc(pid, parent, session, name, held, exact)
+    return o.Proc(pid, parent, session, name, held << 20, exact)
 
 
 def test_held_memory_is_anonymous_shared_and_swapped() -> None:
@@ -38,7 +39,7 @@ def test_what_counts_as_one_tree() -> None:
         proc(41, 40, 40, "postgres", 100),
         proc(50, 41, 50, "helper", 5),
     ]
-    found = {(tree.root.pid, tree.processes, tree.held) for tree in o.largest(procs)}
+    found = {(tree.root.pid, tree.processes, tree.held >> 20) for tree in o.largest(procs)}
     assert found == {(1, 1, 10), (10, 1, 10), (20, 2, 60), (30, 1, 10), (40, 2, 110), (50, 1, 5)}
     assert [tree.root.pid for tree in o.largest(procs, 2)] == [40, 20]
     assert len(o.largest([proc(n, 1, n, "x") for n in range(2, 40)])) == 10
@@ -51,10 +52,28 @@ def test_a_circle_of_parents_ends() -> None:
 
 def test_rss_is_named_as_such() -> None:
     """Where the kernel does not show held memory the column says so."""
-    trees = o.largest([proc(2, 1, 2, "a", 5 << 20, exact=False), proc(3, 1, 3, "b", 1 << 20)])
+    trees = o.largest([proc(2, 1, 2, "a", 9, exact=False), proc(3, 1, 3, "b", 6)])
     lines = o.screen([], None, trees, {2: "a --x", 3: "b"}, 80, 0.0)
     assert lines[-3].split() == ["HELD/RSS", "PROCS", "PID", "LARGEST", "TREES"]
-    assert lines[-2].split() == ["5.0M", "rss", "1", "2", "a", "--x"]
+    assert lines[-2].split() == ["9.0M", "rss", "1", "2", "a", "--x"]
+
+
+def test_noise_is_left_out() -> None:
+    """Trees below 5 MB are not listed, and this process does not count itself."""
+    assert [tree.root.pid for tree in o.largest([proc(2, 1, 2, "a", 4), proc(3, 1, 3, "b", 5)])] == [3]
+    assert os.getpid() not in {one.pid for one in o.processes()}
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [(None, "midwatch run -- CMD"), ("held", "'midwatch why shop/web'"), ("up", "'midwatch ps'")],
+)
+def test_the_last_line_says_what_to_type_next(state: str | None, said: str) -> None:
+    """One line, in 100 columns, whatever stands there."""
+    line = o.next_line([row("web", state)] if state else [])
+    assert line.startswith("next: ")
+    assert said in line
+    assert len(line) <= 100
 
 
 def test_the_screen(cli: Cli, daemon: Daemon) -> None:

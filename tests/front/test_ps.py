@@ -115,7 +115,32 @@ def test_without_a_daemon_the_record_speaks(cli: Cli, layout: Layout) -> None:
     assert done.json["daemon"] is None
     states = {s["name"]: (s["state"], s["pid"], s["memory"]["held_bytes"]) for s in done.json["services"]}
     assert states == {"web": ("unwatched", os.getpid(), None), "db": ("not running", None, None)}
-    assert "nobody watches it" in cli("ps").out
+    screen = cli("ps").out
+    assert "nobody watches it" in screen
+    assert "'midwatch up' ends it and starts it anew" in " ".join(screen.split())
+    assert "adopts" not in screen
+
+
+def test_nothing_to_list_leads_on_not_back(cli: Cli, daemon: Daemon, layout: Layout) -> None:
+    """An empty list never advises what was just typed: it names other services, else what the record has."""
+    Path("midwatch.toml").write_text('[midwatch]\nproject = "blog"\n')
+    assert "'midwatch ps -a' shows all 2" in cli("ps").out
+    daemon.services()
+    assert cli("ps", "-a").out.splitlines()[0] == "no services"
+    for name in ("shop.web", "shop.db"):
+        (layout.logs / name).mkdir(parents=True)
+    for words in (["ps"], ["ps", "-a"]):
+        out = cli(*words).out
+        assert "ps -a" not in out
+        assert "the record has what ran here: shop/db, shop/web; 'midwatch why NAME'" in out
+
+
+def test_a_start_that_is_not_ready_shows_no_old_decision(cli: Cli, daemon: Daemon) -> None:
+    """What was decided before the start is over once its process is there."""
+    daemon.services(row("web", "starting", ready=False, decision="start asked by me; waits for what it needs"))
+    out = cli("ps").out
+    assert "not ready yet" in out
+    assert "asked by" not in out
 
 
 def test_status_needs_no_network(cli: Cli, daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:

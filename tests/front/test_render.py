@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midwatch.front.cli.render import clock, cut, duration, paint, size, table
+from midwatch.front.cli.render import clock, cut, duration, paint, size, table, wrap
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,12 @@ def test_colours_are_only_added_when_on() -> None:
     """A state has a colour; off means the bare text."""
     assert paint("up", "up", True) == "\x1b[32mup\x1b[0m"
     assert paint("up", "up", False) == "up"
+
+
+def test_a_quoted_command_stays_on_one_line() -> None:
+    """What is to be pasted is never broken, however narrow the screen; other words are, also endless ones."""
+    text = "its reason is known; 'midwatch reload -f /srv/shop/midwatch.toml --dry-run' says more " + "x" * 90
+    lines = wrap(text, 40)
+    assert "'midwatch reload -f /srv/shop/midwatch.toml --dry-run'" in lines
+    assert max(len(line) for line in lines if "midwatch" not in line) <= 40
+    assert wrap("", 40) == [""]

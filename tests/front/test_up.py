@@ -56,6 +56,37 @@ def test_up_gives_a_running_daemon_the_difference(cli: Cli, daemon: Daemon, file
     assert [spec["name"] for spec in params["specs"]] == ["web", "db"]
 
 
+def test_up_starts_what_is_at_rest_and_reload_does_not(cli: Cli, daemon: Daemon, file: Path) -> None:
+    """A service stopped by hand: `up` wants it again and says so, `reload` leaves it and says so."""
+    daemon.services(row("web", "stopped", source=f"{file}:3"), row("db", source=f"{file}:5"))
+    daemon.answers["apply"] = lambda params: {
+        "job": "j-1", "restarted": ["shop/web"], "unchanged": ["shop/db"],
+        "started": ["shop/web"] if params["start"] else [],
+    }  # fmt: skip
+    assert cli("up") == Done(0, "started: shop/web\nunchanged: 1\n", "")
+    assert cli("reload") == Done(0, "changed, still stopped: shop/web\nunchanged: 1\n", "")
+    assert [params["start"] for params in daemon.of("apply")] == [True, False]
+    assert cli("up", "--json").json["started"] == ["shop/web"]
+
+
+def test_what_is_not_started_by_itself_is_not_called_started(cli: Cli, daemon: Daemon, file: Path) -> None:
+    """autostart = false: added, and nothing more."""
+    file.write_text(TOML + "autostart = false\n")
+    daemon.services(row("web", source=f"{file}:3"))
+    daemon.answers["apply"] = {"job": "j-1", "added": ["shop/db"], "unchanged": ["shop/web"]}
+    assert cli("up").out == "added, to be started by hand: shop/db\nunchanged: 1\n"
+
+
+def test_a_refused_file_changes_nothing_and_says_so(cli: Cli, daemon: Daemon, file: Path) -> None:
+    """Exit 78; every problem is a line, and the last one says what has happened: nothing."""
+    file.write_text(TOML + "portt = 1\n")
+    for verb in ("up", "reload"):
+        done = cli(verb)
+        assert done.code == 78
+        assert done.err.splitlines()[-1] == f"midwatch {verb}: nothing was changed"
+    assert daemon.of("apply") == []
+
+
 def test_a_project_of_another_file_is_left_alone(cli: Cli, daemon: Daemon, file: Path) -> None:
     """Two folders named alike must not stop each other's services: exit 78, nothing is sent."""
     done = cli("up", "-f", str(file))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -95,8 +97,8 @@ def test_a_golden_screen() -> None:
         " decided  restart at once, 1 of 10 in 10 m",
         f" now      next try {at} (in 8s)",
         " printed  last words",
-        " do       midwatch logs shop/web --run shop.web.4   shows what it printed last",
-        "          midwatch reset shop/web   tries again now",
+        " do       midwatch logs shop/web --run shop.web.4  # its last output",
+        "          midwatch reset shop/web  # tries again now",
     ]
 
 
@@ -156,7 +158,7 @@ def test_why_it_is_not_running(cli: Cli, daemon: Daemon, layout: Layout) -> None
     assert "midwatch why shop/db" in web
     assert "trying again cannot help until something changes" in db
     assert "Start shop.db.1 failed" in db
-    assert "what stands in the way: command 'pg' does not exist" in db
+    assert db.count("command 'pg' does not exist") == 1
     assert "midwatch reset shop/db" in db
     assert "midwatch start shop/old" in old
     assert good.startswith("shop/good is up.\n")
@@ -182,3 +184,81 @@ def test_what_killed_it_is_shown(layout: Layout, cli: Cli) -> None:
     assert cli("why", "web", "--json").json["evidence"]["journal"][0]["event"] == "health.failed"
     assert "health.failed" in cli("why", "web").out
     assert Path(layout.journal).is_dir()
+
+
+def alone(layout: Layout, run: str, pid: int) -> None:
+    """A run record of this very process, and no daemon."""
+    start = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    layout.runs.mkdir(parents=True, exist_ok=True)
+    record = {"run": run, "service": "shop/web", "pid": pid, "start": start, "spawned_wall": NOW}
+    (layout.runs / f"{run}.json").write_text(json.dumps(record))
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_a_run_that_outlived_midwatch_is_unwatched(cli: Cli, layout: Layout) -> None:
+    """Its pid, and what the next start does with it: it ends it; by name and by pid."""
+    alone(layout, "shop.web.5", os.getpid())
+    write_journal(layout, ended(4, "crash"))
+    out = cli("why", "web").out
+    assert out.startswith("shop/web is unwatched")
+    assert f"pid {os.getpid()} (shop.web.5); the next start ends it" in out
+    assert "midwatch up  # ends it and starts it anew" in out
+    assert "adopt" not in out
+    assert cli("why", str(os.getpid()), "--json").json["now"]["state"] == "unwatched"
+
+
+def test_a_lost_end_invents_no_code(cli: Cli, layout: Layout) -> None:
+    """No status: no code; who ended it, when the next start did."""
+    unseen = ended(4, "lost", code=None, signal=None, because=["it ended while nobody could read its status"])
+    orphaned = {
+        "event": "run.orphaned", "service": "shop/web", "run_id": "shop.web.4", "pid": 4004, "ended": 1, "left": 0,
+        "verified_by": "cgroup",
+    }  # fmt: skip
+    (layout.logs / "shop.web").mkdir(parents=True)
+    write_journal(layout, unseen)
+    plain = cli("why", "web").out
+    assert "Run shop.web.4 (pid 4004) was found ended" in plain
+    assert "None" not in plain
+    write_journal(layout, orphaned, unseen)
+    out = " ".join(cli("why", "web").out.split())
+    assert "outlived midwatch and was ended by its next start" in out
+    assert "verified by cgroup" in out
+    assert "None" not in out
+    assert cli("why", "web", "--json").json["evidence"]["exit"]["orphaned"]["verified_by"] == "cgroup"
+
+
+def test_not_ready_yet_is_not_a_failing_health_probe(cli: Cli, daemon: Daemon, layout: Layout) -> None:
+    """A service with a ready probe alone: what that probe said last, and nothing about health."""
+    starting = row("web", "starting", ready=False, run_id="shop.web.1")
+    write_journal(
+        layout,
+        {"event": "probe.failed", "service": "shop/web", "run_id": "shop.web.1", "kind": "ready", "detail": "refused"},
+    )
+    daemon.services(starting)
+    assert "its ready probe last said: refused" in cli("why", "web").out
+    daemon.services({**starting, "health": "failing"})
+    late = cli("why", "web").out
+    assert "it was not ready in time" in late
+    assert "health" not in late
+
+
+def test_before_lists_nothing_later_than_the_end(cli: Cli, layout: Layout) -> None:
+    """What follows the end is not among what led to it."""
+    run = {"service": "shop/web", "run_id": "shop.web.1"}
+    write_journal(
+        layout, {"event": "stop.begin", **run}, ended(1, "requested"), {"event": "stop.done", **run, "ended": 1}
+    )
+    (layout.logs / "shop.web").mkdir(parents=True)
+    journal = cli("why", "web", "--json").json["evidence"]["journal"]
+    assert [line["event"] for line in journal] == ["stop.begin"]
+
+
+def test_commands_can_be_pasted() -> None:
+    """One line each, also with long names: rather wider than the screen than broken; the comment goes first."""
+    service = "a-project-with-a-long-name/" + "s" * 60
+    lines = [{"ts": "2026-06-02T02:31:00.000Z", **ended(1, "crash", service)}]
+    document = story.answer(service, lines, lines[0], row("x", "backoff"))
+    found = why.screen(document, 80, NOW)
+    run = f"a-project-with-a-long-name.{'s' * 60}.1"
+    assert f" do       midwatch logs {service} --run {run}" in found
+    assert any(line.strip().startswith(f"midwatch reset {service}") for line in found)

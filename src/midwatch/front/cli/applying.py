@@ -23,6 +23,7 @@ _GROUPS = (
     ("added", "added, to be started by hand"),
     ("restarted", "restarted"),
     ("changed", "changed while it runs"),
+    ("at_rest", "changed, still stopped"),
     ("removed", "stopped, no longer in the file"),
 )
 
@@ -44,7 +45,7 @@ def put(
     """Send it, wait for the job, say what changed. `start`: also what is at rest and known already."""
     import msgspec
 
-    _same_file(client, loaded)
+    resting = _same_file(client, loaded)
     answer = client.call(
         "apply",
         project=loaded.project,
@@ -75,7 +76,8 @@ def put(
             }
         )
         return code
-    for line in told(changes, dry_run, {spec.id for spec in loaded.specs if spec.autostart}):
+    autostart = {spec.id for spec in loaded.specs if spec.autostart}
+    for line in told(changes, dry_run, autostart, resting):
         print(line)
     for name, outcome in sorted(result["services"].items()):
         if not outcome.get("ok"):
@@ -88,20 +90,25 @@ def put(
     return code
 
 
-def told(changes: dict[str, list[str]], dry_run: bool, autostart: set[str]) -> list[str]:
+def told(changes: dict[str, list[str]], dry_run: bool, autostart: set[str], resting: set[str]) -> list[str]:
     """One line for each kind of change; a service is in one of them, and whatever starts is "started"."""
     would = "would be " if dry_run else ""
     started = [*(name for name in changes["added"] if name in autostart), *changes["started"]]
     shown = {kind: [name for name in names if name not in started] for kind, names in changes.items()}
     shown["started"] = started
+    shown["at_rest"] = [name for kind in ("restarted", "changed") for name in shown[kind] if name in resting]
+    for kind in ("restarted", "changed"):
+        shown[kind] = [name for name in shown[kind] if name not in resting]
     lines = [f"{would}{words}: {', '.join(shown[group])}" for group, words in _GROUPS if shown[group]]
     if shown["unchanged"]:
         lines.append(f"unchanged: {len(shown['unchanged'])}")
     return lines or ["nothing to do"]
 
 
-def _same_file(client: Client, loaded: Any) -> None:
-    for row in client.call("ps").get("services", []):
+def _same_file(client: Client, loaded: Any) -> set[str]:
+    """The services that are stopped now. Raises Failure when the project is another file's."""
+    rows = client.call("ps").get("services", [])
+    for row in rows:
         source = str(row.get("source") or "").rpartition(":")[0]
         if row.get("project") == loaded.project and source and source != str(loaded.path):
             raise Failure(
@@ -111,3 +118,4 @@ def _same_file(client: Client, loaded: Any) -> None:
                 "first",
                 78,
             )
+    return {f"{row['project']}/{row['name']}" for row in rows if row.get("state") in {"stopped", "done"}}

@@ -99,7 +99,7 @@ def screen(
 def next_line(rows: list[dict[str, Any]]) -> str:
     """What to type from here."""
     if not rows:
-        return "next: 'midwatch run -- CMD' keeps one command up, 'midwatch up' a midwatch.toml; -h: more"
+        return "next: 'midwatch run -- CMD' for one command, 'midwatch up' for a midwatch.toml"
     bad = next((row for row in rows if row["state"] in {"held", "gave_up", "degraded", "backoff"}), None)
     if bad is not None:
         return f"next: 'midwatch why {bad['project']}/{bad['name']}'"

@@ -19,7 +19,6 @@ from midwatch.front.cli.render import (
     coloured,
     duration,
     paint,
-    plain,
     say_json,
     size,
     table,
@@ -46,8 +45,8 @@ def _run(names: list[str], everything: bool, json: bool) -> int:
         if not rows and (hint := elsewhere(picture, everything)):
             print(hint)
     if not running:
-        print("midwatch ps: the daemon is not running; this is what the record knows; 'midwatch up' starts it",
-              file=sys.stderr)  # fmt: skip
+        record = " this is what the record knows;" if rows else ""
+        print(f"midwatch ps: the daemon is not running;{record} 'midwatch up' starts it", file=sys.stderr)
     return 0 if running else 1
 
 
@@ -155,6 +154,8 @@ def _decision(row: dict[str, Any], now: float) -> str:
         )
     if row.get("needs"):
         text = f"waits: {'; '.join(row['needs'])}"
+    elif row["state"] == "starting" and row.get("pid") and row.get("health") != "failing":
+        text = "not ready yet"  # what was decided before its start is over
     retry = row.get("retry_at")
     if retry is not None and retry > now:
         text += f" ({duration(retry - now)} left)"

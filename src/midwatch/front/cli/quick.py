@@ -40,6 +40,9 @@ def read(verb: Verb, words: list[str]) -> dict[str, Any] | None:
             value = words[at]
             at += 1
         _put(values, opt, value)
+    for opt in verb.opts:  # only now: of several values the last one counts, as for Typer
+        if opt.kind != "many" and isinstance(values[opt.dest], str):
+            values[opt.dest] = convert(opt, values[opt.dest])
     return _with_positional(verb.arg, values, positional)
 
 
@@ -49,7 +52,7 @@ def _put(values: dict[str, Any], opt: Opt, text: str) -> None:
     elif opt.kind == "many":
         values[opt.dest] = [*values[opt.dest], convert(opt, text)]
     else:
-        values[opt.dest] = convert(opt, text)
+        values[opt.dest] = text
 
 
 def _with_positional(arg: Arg | None, values: dict[str, Any], words: list[str]) -> dict[str, Any] | None:

@@ -100,6 +100,40 @@ def _pairs(words: list[str]) -> dict[str, str]:
     return pairs
 
 
+_OPTS = (
+    Opt("name", ("--name",), "What to call it; default: after the command.", "text", "NAME"),
+    Opt("keep", ("--keep",), "Restart it after exit code 0 as well."),
+    Opt("env", ("-e", "--env"), "Set a variable; may be repeated.", "many", "NAME=VALUE"),
+    Opt(
+        "env_file",
+        ("--env-file",),
+        "Read NAME=VALUE lines; may be repeated.",
+        "many",
+        "FILE",
+        complete="file",
+    ),
+    Opt(
+        "rlimit",
+        ("--rlimit",),
+        "A resource limit, e.g. nofile=4096; may be repeated.",
+        "many",
+        "NAME=VALUE",
+    ),
+    Opt(
+        "permanent", ("--permanent",), "An exit code that says: trying again cannot help.", "many", "CODE"
+    ),
+    Opt("pty", ("--pty",), "Give it a terminal of its own."),
+    Opt("json", ("--json",), "Tell what happens on stderr as one JSON object a line, as 'midwatch events --json'."),
+    *(Opt(dest, ("--" + dest.replace("_", "-"),), text, "text", meta) for dest, meta, text in _LIMITS),
+)
+_COMMON = ("name", "keep", "env", "env_file", "cwd", "memory", "grace", "crash_hard", "ready_http", "ready_log", "json")
+
+
+def _rank(opt: Opt) -> int:
+    """The common options stand first in the help, the others as they are declared."""
+    return _COMMON.index(opt.dest) if opt.dest in _COMMON else len(_COMMON)
+
+
 VERB = Verb(
     name="run",
     help="Supervise one command in the foreground.",
@@ -114,32 +148,7 @@ VERB = Verb(
         "midwatch run --memory 2G --grace 5s --name web -- ./serve.sh",
     ),
     run=_run,
-    opts=(
-        Opt("name", ("--name",), "What to call it; default: after the command.", "text", "NAME"),
-        Opt("keep", ("--keep",), "Restart it after exit code 0 as well."),
-        Opt("env", ("-e", "--env"), "Set a variable; may be repeated.", "many", "NAME=VALUE"),
-        Opt(
-            "env_file",
-            ("--env-file",),
-            "Read NAME=VALUE lines; may be repeated.",
-            "many",
-            "FILE",
-            complete="file",
-        ),
-        Opt(
-            "rlimit",
-            ("--rlimit",),
-            "A resource limit, e.g. nofile=4096; may be repeated.",
-            "many",
-            "NAME=VALUE",
-        ),
-        Opt(
-            "permanent", ("--permanent",), "An exit code that says: trying again cannot help.", "many", "CODE"
-        ),
-        Opt("pty", ("--pty",), "Give it a terminal of its own."),
-        Opt("json", ("--json",), "Tell what happens on stderr as one JSON object a line, as 'midwatch events --json'."),
-        *(Opt(dest, ("--" + dest.replace("_", "-"),), text, "text", meta) for dest, meta, text in _LIMITS),
-    ),
+    opts=tuple(sorted(_OPTS, key=_rank)),
     arg=Arg("command", "CMD", "the command and its arguments.", many=True, rest=True),
     codes=(
         "Exit codes: 0 it ended with 0 or was stopped as asked, 2 usage, 3 gave up or held, 4 that name already "

@@ -40,6 +40,7 @@ STATES = {
     "gave_up": "is not running; midwatch gave up on it",
     "done": "is done; it ended as it was meant to",
 }
+UNWATCHED = "is unwatched: its process lives on, but neither keeper nor engine does"
 _ENDS = frozenset({"run.exited", "run.spawn_failed"})
 
 
@@ -78,9 +79,18 @@ def decision_after(lines: list[Line], end: Line) -> str:
 
 def killed_by(lines: list[Line], end: Line) -> list[Line]:
     """What stopped or killed this run, as the journal has it: stop, probes, guards."""
-    wanted = ("stop.", "health.", "probe.", "guard.", "budget.", "output.dropped", "run.leftovers")
+    wanted = ("stop.", "health.", "probe.", "guard.", "budget.", "output.dropped", "run.leftovers", "run.orphaned")
     run = end.get("run_id")
-    return [line for line in lines if line.get("run_id") == run and str(line.get("event")).startswith(wanted)]
+    at = next((number for number, line in enumerate(lines) if line is end), len(lines))
+    return [
+        line for line in lines[:at] if line.get("run_id") == run and str(line.get("event")).startswith(wanted)
+    ]
+
+
+def orphaned(lines: list[Line], end: Line) -> Line | None:
+    """How the next start of midwatch ended this run, which had outlived it; None when it did not."""
+    run = end.get("run_id")
+    return next((x for x in lines if x.get("event") == "run.orphaned" and x.get("run_id") == run), None)
 
 
 def next_steps(service: str, end: Line | None, row: dict[str, Any] | None) -> list[str]:
@@ -94,14 +104,16 @@ def next_steps(service: str, end: Line | None, row: dict[str, Any] | None) -> li
         and end.get("event") == "run.exited"
         and end.get("cause") not in {"requested", "clean"}
     ):
-        steps.append(f"midwatch logs {service} --run {end.get('run_id')}   shows what it printed last")
-    if state in {"held", "gave_up", "degraded", "backoff"}:
-        steps.append(f"midwatch reset {service}   tries again now")
+        steps.append(f"midwatch logs {service} --run {end.get('run_id')}  # its last output")
+    if state == "unwatched":
+        steps.append("midwatch up  # ends it and starts it anew")
+    elif state in {"held", "gave_up", "degraded", "backoff"}:
+        steps.append(f"midwatch reset {service}  # tries again now")
     elif state == "stopped":
-        steps.append(f"midwatch start {service}   starts it")
+        steps.append(f"midwatch start {service}  # starts it")
     elif state == "pending":
         steps += (
-            [f"midwatch why {name.split(' ')[0]}   says why that one is not there" for name in row["needs"]]
+            [f"midwatch why {name.split(' ')[0]}  # why that one is not there" for name in row["needs"]]
             if row and row.get("needs")
             else []
         )
@@ -120,7 +132,7 @@ def answer(service: str, lines: list[Line], end: Line | None, row: dict[str, Any
         "against": list(found.get("against") or []),
         "do": next_steps(service, end, row),
         "evidence": {
-            "exit": _exit(found) if end is not None else None,
+            "exit": _exit(found) | _unseen(lines, found) if end is not None else None,
             "journal": [_short(line) for line in killed_by(lines, found)] if end is not None else [],
         },
         "decision": _decided(lines, end, row),
@@ -132,7 +144,7 @@ def _decided(lines: list[Line], end: Line | None, row: dict[str, Any] | None) ->
     """What was decided after the end; without one, why it is not up."""
     if end is not None:
         return decision_after(lines, end)
-    calm = row is None or row.get("state") in {"up", "done"} or row.get("needs")
+    calm = row is None or row.get("state") in {"up", "done", "starting"} or row.get("needs")
     return "" if calm else str((row or {}).get("decision") or "")
 
 
@@ -151,6 +163,12 @@ def _exit(end: Line) -> dict[str, Any]:
     return {"at": end.get("ts"), "wall": wall(end), **{name: end[name] for name in names if name in end}}
 
 
+def _unseen(lines: list[Line], end: Line) -> dict[str, Any]:
+    """For an end that nobody saw: how it was ended, if the next start did it."""
+    ender = orphaned(lines, end) if end.get("cause") == "lost" else None
+    return {} if ender is None else {"orphaned": {key: ender.get(key) for key in ("ended", "left", "verified_by")}}
+
+
 def _short(line: Line) -> dict[str, Any]:
     skip = {"input", "awake", "service", "run_id", "snapshot"}
     return {key: value for key, value in line.items() if key not in skip}
@@ -160,7 +178,7 @@ def _now(row: dict[str, Any] | None, lines: list[Line], service: str) -> dict[st
     """Why it is, or is not, running at this moment."""
     if row is None:
         return None
-    names = ("state", "want", "pid", "uptime_s", "health", "decision", "retry_at", "needs")
+    names = ("state", "want", "pid", "run_id", "uptime_s", "health", "decision", "retry_at", "needs")
     held = [
         line
         for line in lines
@@ -171,4 +189,8 @@ def _now(row: dict[str, Any] | None, lines: list[Line], service: str) -> dict[st
     if row.get("state") == "held" and held:
         last = held[-1]
         problem = str(last.get("problem") or last.get("error") or last.get("reason") or "")
-    return {**{name: row.get(name) for name in names}, "problem": problem}
+    probes = [
+        line for line in lines if line.get("event") == "probe.failed" and line.get("run_id") == row.get("run_id")
+    ]
+    probe = str(probes[-1].get("detail") or "") if probes and row.get("state") == "starting" else ""
+    return {**{name: row.get(name) for name in names}, "problem": problem, "probe": probe}

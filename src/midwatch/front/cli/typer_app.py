@@ -38,9 +38,10 @@ def build() -> typer.Typer:
         settings: dict[str, Any] = dict(_HELP_NAMES)
         if verb.arg is not None and verb.arg.rest:
             settings["allow_interspersed_args"] = False
-        app.command(verb.name, help=_help(verb), short_help=verb.help, context_settings=settings)(
-            _callback(verb)
-        )
+        app.command(
+            verb.name, help=_help(verb), short_help=verb.help, context_settings=settings,
+            options_metavar="[OPTIONS] --" if verb.arg is not None and verb.arg.rest else "[OPTIONS]",
+        )(_callback(verb))  # fmt: skip
     return app
 
 

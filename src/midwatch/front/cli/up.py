@@ -111,9 +111,8 @@ VERB = Verb(
     help="Start the services of a midwatch.toml, or apply its difference.",
     detail=(
         "Reads FILE, or the nearest midwatch.toml. When a daemon runs, it gets the difference: new services "
-        "start, changed "
-        "ones restart, missing ones stop, stopped ones start. Otherwise the daemon starts here and stays in the foreground; "
-        "with -d "
+        "start, changed ones restart, missing ones stop, stopped ones start. Otherwise the daemon starts here and "
+        "stays in the foreground; with -d "
         "it goes to the background, and the line (or JSON) comes after its first services were spawned."
     ),
     examples=("midwatch up", "midwatch up -d", "midwatch up -f shop/midwatch.toml -d --json"),

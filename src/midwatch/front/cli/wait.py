@@ -43,8 +43,8 @@ def _run(names: list[str], everything: bool, until: str, timeout: str | None, js
     if met:
         return 0
     if time.monotonic() >= deadline and not lost:
-        late = [name for name, row in sorted(answers.items()) if not _came(row, until)] or wanted
-        print(f"midwatch wait: not {until} in time: {', '.join(late)}; it goes on without us", file=sys.stderr)
+        late = [f"{name} is {row.get('state')}" for name, row in sorted(answers.items()) if not _came(row, until)]
+        print(f"midwatch wait: not {until} in time: {', '.join(late or wanted)}", file=sys.stderr)
     return 3 if until == "ready" and lost else 1
 
 

@@ -6,15 +6,14 @@ cause, confidence and reasons are the policy's, written when it happened. Tests:
 
 from __future__ import annotations
 
-import textwrap
 import time
 from collections.abc import Iterator
 from typing import Any
 
 from midwatch.engine.layout import Layout
-from midwatch.front.cli import history, instances, project, story
+from midwatch.front.cli import history, instances, project, ps, story
 from midwatch.front.cli.declare import ALL, JSON, Arg, Failure, Verb
-from midwatch.front.cli.render import clock, coloured, duration, paint, plain, say_json, width
+from midwatch.front.cli.render import clock, coloured, duration, paint, plain, say_json, width, wrap
 
 LINES = 5000  # journal lines of one service that are looked at
 TAIL = 5  # lines of its last output that are shown
@@ -27,11 +26,12 @@ def _run(what: str | None, everything: bool, json: bool) -> int:
     lines = history.newest([known.layout], LINES, {service})
     ends = story.runs_of(lines)
     end = story.pick(ends, run, pid) if run is not None or pid is not None else story.newest_end(ends)
-    if end is None and (run is not None or (pid is not None and (known.row or {}).get("pid") != pid)):
+    row = known.row or _unwatched(known)
+    if end is None and (run is not None or (pid is not None and (row or {}).get("pid") != pid)):
         raise Failure(
             f"the record of {service} has no end of {what}; 'midwatch events -s {service}' shows what it has"
         )
-    document = story.answer(service, lines, end, known.row)
+    document = story.answer(service, lines, end, row)
     if end is not None:
         document["evidence"]["output"] = last_output(known.layout, service, str(end.get("run_id")))
     if json:
@@ -40,6 +40,14 @@ def _run(what: str | None, everything: bool, json: bool) -> int:
     for line in screen(document, width(), time.time()):
         print(line)
     return 0
+
+
+def _unwatched(known: instances.Known) -> dict[str, Any] | None:
+    """The row of a process that lives on although nobody watches it."""
+    if known.row is not None or known.past or instances.locked(known.layout):
+        return None
+    row = ps.recorded_row(known)
+    return row if row["pid"] is not None else None
 
 
 def _meant(
@@ -78,7 +86,7 @@ def _latest(picture: instances.Picture, owner: str | None) -> tuple[str, str | N
 
 def _by_pid(pid: int, picture: instances.Picture) -> str:
     for known in picture.services:
-        if known.row is not None and known.row.get("pid") == pid:
+        if (known.row or _unwatched(known) or {}).get("pid") == pid:
             return known.id
     for line in reversed(history.newest(picture.layouts(), None)):
         if line.get("pid") == pid and line.get("service"):
@@ -104,13 +112,16 @@ def last_output(layout: Layout, service: str, run: str) -> list[str]:
 def screen(document: dict[str, Any], room: int, now: float) -> list[str]:
     """The answer for a tired person."""
     bold = coloured()
-    lines = [paint(line, "bold", bold) for line in _headline(document, now)]
+    lines = [paint(piece, "bold", bold) for line in _headline(document, now) for piece in wrap(line, room)]
+    decision = document["decision"]
+    for reason in document["because"]:  # said once
+        decision = decision.removeprefix(f"{reason}: ").removeprefix(reason)
     for label, items in (
         ("because", document["because"]),
         ("against", document["against"]),
         ("before", [_event(line) for line in document["evidence"]["journal"]]),
-        ("decided", [document["decision"]] if document["decision"] else []),
-        ("now", list(_present(document.get("now"), now))),
+        ("decided", [decision] if decision else []),
+        ("now", list(_present(document.get("now"), document["because"], now))),
         ("printed", document["evidence"].get("output") or []),
         ("do", document["do"]),
     ):
@@ -122,7 +133,8 @@ def _headline(document: dict[str, Any], now: float) -> Iterator[str]:
     service, present = document["service"], document.get("now") or {}
     state = present.get("state")
     if state:
-        yield f"{service} {story.STATES.get(state, 'is ' + str(state))}."
+        words = story.UNWATCHED if state == "unwatched" else story.STATES.get(state, f"is {state}")
+        yield f"{service} {words}."
     end = document["evidence"]["exit"]
     if end is None:
         if not state:
@@ -132,11 +144,27 @@ def _headline(document: dict[str, Any], now: float) -> Iterator[str]:
     if "errno" in end:
         yield f"Start {document['run_id']} failed {_when(end, now)}: {end['errno']}."
         return
-    how = f"signal {end['signal']}" if end.get("signal") is not None else f"code {end.get('code')}"
     lived = duration(end["duration_ms"] / 1000) if end.get("duration_ms") is not None else "?"
     sure = f", confidence {document['confidence']:.2f}" if document["confidence"] is not None else ""
-    yield f"Run {document['run_id']} (pid {end.get('pid')}) ended {_when(end, now)} after {lived}, {how}."
+    who = f"Run {document['run_id']}" + (f" (pid {end['pid']})" if end.get("pid") else "")
+    if end.get("signal") is None and end.get("code") is None:
+        yield f"{who} {_unseen(end, now)}."
+    else:
+        how = f"signal {end['signal']}" if end.get("signal") is not None else f"code {end.get('code')}"
+        yield f"{who} ended {_when(end, now)} after {lived}, {how}."
+    if end.get("orphaned"):
+        meaning = "the next start ended what was left of it"
     yield f"Cause: {document['cause']} ({meaning}){sure}."
+
+
+def _unseen(end: dict[str, Any], now: float) -> str:
+    """An end of which no status is known."""
+    ender = end.get("orphaned")
+    if not ender:
+        return f"was found ended {_when(end, now)}"
+    left = f", {ender['left']} left" if ender.get("left") else ""
+    verified = f", verified by {ender['verified_by']}" if ender.get("verified_by") else ""
+    return f"outlived midwatch and was ended by its next start {_when(end, now)}{verified}{left}"
 
 
 def _when(end: dict[str, Any], now: float) -> str:
@@ -144,18 +172,24 @@ def _when(end: dict[str, Any], now: float) -> str:
     return "?" if at is None else f"{clock(at, now)} ({duration(now - at)} ago)"
 
 
-def _present(present: dict[str, Any] | None, now: float) -> Iterator[str]:
+def _present(present: dict[str, Any] | None, because: list[str], now: float) -> Iterator[str]:
     if not present:
         return
-    if present.get("problem"):
+    if present.get("problem") and present["problem"] not in because:
         yield f"what stands in the way: {present['problem']}"
     if present.get("needs"):
         yield f"waits: {'; '.join(present['needs'])}"
-    if present.get("health") == "failing":
+    if present.get("state") == "starting" and present.get("health") == "failing":
+        yield "it runs, but it was not ready in time"
+    elif present.get("health") == "failing":
         yield "it runs, but its health probe fails"
+    if present.get("probe"):
+        yield f"its ready probe last said: {present['probe']}"
     retry = present.get("retry_at")
     if retry is not None:
         yield f"next try {clock(retry, now)} (in {duration(max(0.0, retry - now))})"
+    if present.get("state") == "unwatched":
+        yield f"pid {present.get('pid')} ({present.get('run_id')}); the next start ends it, found by its identity"
     if present.get("state") == "up":
         yield f"pid {present.get('pid')}, up {duration(present.get('uptime_s'))}"
 
@@ -168,10 +202,17 @@ def _block(label: str, items: list[str], room: int) -> list[str]:
     lines: list[str] = []
     for number, item in enumerate(items):
         head = f" {label if number == 0 else '':8} "
-        pieces = textwrap.wrap(plain(str(item)), max(20, room - len(head)), break_on_hyphens=False) or [""]
+        pieces = _pieces(plain(str(item)), max(20, room - len(head)))
         lines.append(head + pieces[0])
         lines += [" " * len(head) + piece for piece in pieces[1:]]
     return lines
+
+
+def _pieces(item: str, room: int) -> list[str]:
+    """A command is one line, so that it can be pasted: its comment goes first, then it is wider than the screen."""
+    if item.startswith("midwatch "):
+        return [item if len(item) <= room else item.partition("  # ")[0]]
+    return wrap(item, room)
 
 
 VERB = Verb(
