@@ -21,6 +21,9 @@ HERE = Path(__file__).parent
 PATIENCE = 12.0  # s one scene may take
 
 CONFIG = """\
+[midwatch]
+project = "demo"
+
 [service.web]
 command = ["{python}", "-m", "http.server", "{port}", "--bind", "127.0.0.1"]
 ready = {{ http = "http://127.0.0.1:{port}/" }}
