@@ -63,10 +63,25 @@ def test_a_spawn_whose_answer_was_lost_is_not_repeated(bare: Stagehand) -> None:
 
 
 
+def test_a_stop_of_a_start_whose_answer_was_lost_is_finished(bare: Stagehand) -> None:
+    """Asked to stop between the spawn and its answer, then the engine dies: the run is found, ended and verified."""
+    real = bare.keeper.ask
 
-@pytest.mark.parametrize(
-    "lost", ["release", "spawn-answer"]
-)
+    def lost(answer: object, **frame: object) -> None:
+        real((lambda _: None) if frame["op"] == "spawn" else answer, **frame)  # type: ignore[arg-type]
+
+    bare.keeper.ask = lost  # type: ignore[method-assign]
+    bare.apply(a_spec())
+    bare.keeper.ask = real  # type: ignore[method-assign]
+    bare.ask("stop", "a")
+    assert (bare.phase(), bare.service().state.pid) == ("stopping", None)
+    successor(bare)
+    bare.pass_time(30)
+    assert bare.phase() == "stopped"
+    assert not [process for process in bare.machine.procs.values() if process.pid in bare.keeper.table]
+
+
+@pytest.mark.parametrize("lost", ["release", "spawn-answer"])
 def test_a_run_in_its_closed_gate_is_placed_and_let_go(stage: Stagehand, lost: str) -> None:
     """The engine died between spawn and release: the successor places it, writes its record and opens the gate."""
     real = stage.keeper.ask

@@ -232,7 +232,7 @@ def _take_over(
     run = _run_of(engine, service, run_id, entry, records.get(run_id))
     service.run = run
     engine.runs[run_id] = run
-    if state.pid is None and state.phase == "starting":
+    if state.pid is None and state.phase in ("starting", "stopping"):  # the answer to the spawn was lost
         engine.post(service, Spawned(run=run_id, pid=entry["pid"]))
     if entry["status"] is not None:
         engine.ender.exited({**entry, "at": entry.get("ended_at")})
