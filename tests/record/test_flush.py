@@ -100,3 +100,23 @@ def test_a_file_that_is_gone_or_refuses_is_counted_at_most(tmp_path: Path) -> No
     assert flusher.drain(30)
     assert flusher.failed == 1
     flusher.close()
+
+
+def test_no_thread_to_be_had_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """EAGAIN by a pids limit: nothing is raised, nothing asked for is forgotten, the next request starts the thread."""
+    real = threading.Thread.start
+
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    first, second = tmp_path / "first", tmp_path / "second"
+    for path in (first, second):
+        path.write_text("x")
+    flusher = Flusher()
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    flusher.ask(first)
+    monkeypatch.setattr(threading.Thread, "start", real)
+    flusher.ask(second)
+    assert flusher.drain()
+    flusher.close()
+    assert (flusher.failed, flusher.dropped) == (0, 0)

@@ -82,8 +82,9 @@ def test_eagain_at_fork_by_a_pids_cgroup_is_told_and_recovers(instance: Instance
             return 20
 
         check_shortage(instance, "EAGAIN", lift)
-        instance.down()
     finally:
+        (group / "pids.max").write_text("max")
+        instance.down()
         wait_for(lambda: not (group / "cgroup.procs").read_text(), "everybody has left the group")
         group.rmdir()
 

@@ -10,9 +10,20 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 MOST_WAITING = 4096  # paths; a disk that hangs must not grow us
+
+
+def start_thread(run: Callable[[], None], name: str) -> threading.Thread | None:
+    """A daemon thread, or None when the system gives none now (EAGAIN by a pids limit): the next need tries again."""
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:
+        return None
+    return thread
 
 
 class Flusher:
@@ -40,8 +51,7 @@ class Flusher:
                 return
             self._wanted[name] = folder or self._wanted.get(name, False)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="midwatch-flush", daemon=True)
-                self._thread.start()
+                self._thread = start_thread(self._run, "midwatch-flush")
             self._wake.notify()
 
     def drain(self, timeout: float = 5.0) -> bool:

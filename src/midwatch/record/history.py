@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from midwatch.record.flush import start_thread
 from midwatch.record.reading import read, wall_of
 
 if TYPE_CHECKING:
@@ -138,8 +139,7 @@ class SqliteHistory:
 
     def _awake(self) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="midwatch-history", daemon=True)
-            self._thread.start()
+            self._thread = start_thread(self._run, "midwatch-history")
         self._wake.notify()
 
     def _run(self) -> None:
