@@ -206,11 +206,6 @@ class Output:
         size = os.statvfs(self._engine.layout.logs)
         return defaults.low_disk_reserve(size.f_frsize * size.f_blocks)
 
-    @property
-    def discarding(self) -> bool:
-        """Is output thrown away because the disk is nearly full?"""
-        return bool(self._discarding)
-
     # -- reading back ------------------------------------------------------------------------------------------
 
     def remember(self, service: Service, exited: dict[str, Any]) -> None:

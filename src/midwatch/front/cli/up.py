@@ -25,7 +25,7 @@ PATIENCE = 60.0  # seconds for the services of a running daemon, unless --timeou
 
 def _run(file: str | None, detach: bool, json: bool, no_wait: bool, timeout: str | None) -> int:
     patience = 0.0 if no_wait else jobs.seconds(timeout, default=PATIENCE)
-    behind = os.environ.pop("MIDWATCH_DETACHED", None) is not None  # we are what `up -d` started
+    behind = os.environ.pop("MIDWATCH_DETACHED", None) is not None  # whatever answers: tests of the lock
     path = project.given(file)
     loaded = applying.load(path, "up")
     layout = Layout.default()
