@@ -39,10 +39,25 @@ class Kill(_Action, frozen=True, tag="kill"):
 
 
 class Watch(_Action, frozen=True, tag="watch"):
-    """Probe the run from now on: "ready" probes until ready, then "health"; None stops probing. Outcome: `Probed`."""
+    """Probe the run from now on: "ready" until ready, then "health" (with it the deep probe, the watchdog and the
+    backlog); None stops all of it. Outcome: `Probed`, `Wedged`."""
 
     run: str
     kind: Literal["ready", "health"] | None
+
+
+class Capture(_Action, frozen=True, tag="capture"):
+    """Write evidence about the living run to disk. Signals and kills of the run wait for it (bounded). No outcome."""
+
+    run: str
+    reason: str
+
+
+class Follow(_Action, frozen=True, tag="follow"):
+    """From now on `pid` is the main process of the run: its launcher has left. Its exit is told as the run's."""
+
+    run: str
+    pid: int
 
 
 class Precheck(_Action, frozen=True, tag="precheck"):
@@ -64,4 +79,4 @@ class Note(_Action, frozen=True, tag="note"):
     fields: dict[str, Any] = {}
 
 
-Action = Spawn | Signal | Kill | Watch | Precheck | Settle | Note
+Action = Spawn | Signal | Kill | Watch | Capture | Follow | Precheck | Settle | Note

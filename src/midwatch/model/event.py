@@ -60,7 +60,7 @@ class Probed(_Event, frozen=True, tag="probed"):
     """One probe of the current run ended. `owner_ok` False: somebody else answered."""
 
     run: str
-    kind: Literal["ready", "health"]
+    kind: Literal["ready", "health", "deep"]
     ok: bool
     detail: str = ""
 
@@ -107,8 +107,54 @@ class Resumed(_Event, frozen=True, tag="resumed"):
     alive: bool
 
 
+class PortBusy(_Event, frozen=True, tag="port_busy"):
+    """Nothing was spawned: the run's port is taken. `owner` says in words by whom; `klass` of ORP-1."""
+
+    run: str
+    port: int
+    klass: Literal["ours", "orphan", "manager", "stranger", "unknown", "wedged"]
+    owner: str
+    pid: int | None = None
+    do: str = ""  # what frees it, as a command where there is one
+
+
+class Wedged(_Event, frozen=True, tag="wedged"):
+    """The run is alive and does not work: proven without asking it (no vote of several needed)."""
+
+    run: str
+    reason: Literal["watchdog", "backlog"]
+    detail: str
+
+
+class Due(_Event, frozen=True, tag="due"):
+    """A scheduled time has come. `slot` is its wall time, `missed` how many earlier ones had nobody to run them."""
+
+    slot: float
+    missed: int = 0
+
+
+class Changed(_Event, frozen=True, tag="changed"):
+    """Watched files changed (at most ten are named)."""
+
+    paths: tuple[str, ...]
+    count: int
+
+
+class Woke(_Event, frozen=True, tag="woke"):
+    """The machine slept, or we were stopped with everything: `gap` seconds in which nobody can be blamed.
+
+    `awake`: how much of it the awake clock counted (0 for a suspend, the whole gap for a pause).
+    """
+
+    gap: float
+    awake: float
+
+
 class Tick(_Event, frozen=True, tag="tick"):
     """`wake_at` has come."""
 
 
-Event = Ask | Permit | Spawned | SpawnFailed | Probed | Exited | TreeGone | Prechecked | NewRules | Resumed | Tick
+Event = (
+    Ask | Permit | Spawned | SpawnFailed | PortBusy | Probed | Wedged | Exited | TreeGone | Prechecked | NewRules
+    | Resumed | Due | Changed | Woke | Tick
+)  # fmt: skip

@@ -43,6 +43,9 @@ class ExitFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     max_rss_bytes: int | None = None
     cpu_seconds: float | None = None
     strays: int = 0  # processes of the tree that outlived the main process
+    heir: int | None = None  # pid of one of them that serves the service's port: the main process was a launcher
+    port_owner: str = ""  # who else holds the service's port at that moment, in words; "": nobody
+    unseen: float = 0.0  # status None: it died within so many seconds before it was found gone
 
     @property
     def code(self) -> int | None:

@@ -55,6 +55,8 @@ class Backoff(msgspec.Struct, frozen=True):
     degraded_first: float  # crash budget spent
     degraded_most: float
     recheck: float  # a held service's precondition
+    port: float = 5.0  # first delay while somebody else holds the port; doubles
+    port_most: float = 60.0
 
 
 class Stop(msgspec.Struct, frozen=True):
@@ -87,6 +89,29 @@ class Probe(msgspec.Struct, frozen=True, omit_defaults=True):
     failures: int = 3
 
 
+class Schedule(msgspec.Struct, frozen=True, omit_defaults=True):
+    """When a service runs that does not run all the time: five cron fields in a time zone (None: the machine's).
+
+    `deadline`: seconds one run may take. `catch_up`: one run makes up for all that were slept through.
+    """
+
+    cron: str
+    zone: str | None = None
+    deadline: float | None = None
+    catch_up: bool = True
+
+
+class FileWatch(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Restart when one of these absolute paths changes; quiet for `debounce` seconds first.
+
+    `ignore`: glob patterns of paths below them that do not count.
+    """
+
+    paths: tuple[str, ...]
+    ignore: tuple[str, ...] = ()
+    debounce: float = 0.5
+
+
 class Rules(msgspec.Struct, frozen=True, omit_defaults=True):
     """Everything the policy may read about a service. Pure data; goes into journal snapshots."""
 
@@ -100,6 +125,13 @@ class Rules(msgspec.Struct, frozen=True, omit_defaults=True):
     ready: Probe | None = None
     health: Probe | None = None
     needs: dict[str, Need] = {}  # service id -> what it has to be before this one starts
+    deep: Probe | None = None  # a second, slower health question that exercises what the first one does not
+    watchdog: float | None = None  # seconds within which it has to say WATCHDOG=1 on NOTIFY_SOCKET
+    backlog: Literal["off", "warn", "restart"] = "warn"  # connections that nobody accepts (HLT-6)
+    launcher: Literal["follow", "refuse"] = "follow"  # it exits 0 and leaves a process that serves its port
+    dump_signal: int | None = None  # makes it write its threads' stacks: only for a service that declares it (HLT-8)
+    schedule: Schedule | None = None
+    file_watch: FileWatch | None = None
 
 
 class Launch(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -120,6 +152,8 @@ class Launch(msgspec.Struct, frozen=True, omit_defaults=True):
     pty: bool = False
     stdin: Literal["null", "inherit"] = "null"
     port: int | None = None
+    listen: tuple[str, ...] = ()  # HOST:PORT or a path: sockets that the keeper holds and passes on (LISTEN_FDS)
+    pass_manager: tuple[str, ...] = ()  # variables of the outer manager that are let through (SVC-10)
     ambient: tuple[str, ...] = ()  # names in `env` that only mirror the caller's shell: no reason to restart
 
 

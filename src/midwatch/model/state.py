@@ -22,6 +22,8 @@ Phase = Literal[
     "killing",  # the rest of the tree is being ended and verified
     "backoff",  # waits for its next try, inside its budget
     "degraded",  # waits for its next try, crash budget spent
+    "waiting",  # somebody else holds its port
+    "scheduled",  # waits for its next time
     "held",  # trying again cannot help until something changes
     "gave_up",  # the hard ceiling was reached
     "done",  # it ended cleanly and was meant to
@@ -72,6 +74,8 @@ class ServiceState(msgspec.Struct, frozen=True, omit_defaults=True):
     gone: str | None = None  # the tree was verified gone this way, but the main process's exit is not recorded yet
     stopping_since: float | None = None  # awake time of stop.begin
     fingerprint: str = ""  # of the precondition that failed, while held
+    followed: bool = False  # `pid` is what a launcher left behind, not what was spawned
+    slot: float | None = None  # wall time of the last scheduled time that was dealt with
     decision: str = ""  # the last decision, in words with its arithmetic
 
 

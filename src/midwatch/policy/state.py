@@ -35,7 +35,8 @@ PHASES: tuple[Phase, ...] = get_args(Phase)
 # An event's row key: its tag, and for `Ask` and `Probed` what it asks or probes.
 KEYS = (
     "ask.start", "ask.stop", "ask.restart", "ask.reset", "permit", "spawned", "spawn_failed", "probed.ready",
-    "probed.health", "exited", "tree_gone", "prechecked", "rules", "resumed", "tick",
+    "probed.health", "probed.deep", "exited", "tree_gone", "prechecked", "rules", "resumed", "tick",
+    "port_busy", "wedged", "due", "changed", "woke",
 )  # fmt: skip
 
 IGNORED = "IGNORED"
@@ -55,21 +56,21 @@ def _row(phases: str, keys: str, handler: str, leads_to: str = "", why: str = ""
     return Row(frozenset(phases.split()), frozenset(keys.split()), handler, frozenset(leads_to.split()), why)
 
 
-_RUNLESS = "stopped pending backoff degraded held gave_up done"
-_WAITING = "backoff degraded held gave_up"
+_RUNLESS = "stopped pending backoff degraded waiting scheduled held gave_up done"
+_WAITING = "backoff degraded waiting scheduled held gave_up"
 _LIVING = "starting up"
 _ENDING = "stopping killing"
 _AFTER = "starting backoff degraded held gave_up done pending"
 
 TABLE: tuple[Row, ...] = (
     # people
-    _row("stopped backoff degraded held gave_up done", "ask.start ask.restart", "ask.start_again", "pending"),
+    _row("stopped backoff degraded waiting scheduled held gave_up done", "ask.start ask.restart", "ask.start_again", "pending"),
     _row("pending starting", "ask.start", "ask.join", why="it is coming up already"),
     _row("pending", "ask.restart", "ask.join", why="it waits for what it needs"),
     _row("up", "ask.start", "ask.nothing_to_do"),
     _row("stopped", "ask.stop", "ask.nothing_to_do"),
     _row(_ENDING, "ask.start", "ask.start_after", why="the tree has to be gone first"),
-    _row("pending backoff degraded held gave_up done", "ask.stop", "ask.stop_idle", "stopped", "nothing runs"),
+    _row("pending backoff degraded waiting scheduled held gave_up done", "ask.stop", "ask.stop_idle", "stopped", "nothing runs"),
     _row(_LIVING, "ask.stop ask.restart", "ask.stop", "stopping killing"),
     _row(_ENDING, "ask.stop", "ask.stop_again", "killing", "the second stop ends the grace"),
     _row(_ENDING, "ask.restart", "ask.restart_after"),
@@ -77,7 +78,7 @@ TABLE: tuple[Row, ...] = (
     _row(_WAITING, "ask.reset", "ask.reset", "starting"),
     # the fleet
     _row("pending", "permit", "run.go", "starting"),
-    _row("stopped starting up stopping killing backoff degraded held gave_up done", "permit", IGNORED, why="late"),
+    _row("stopped starting up stopping killing backoff degraded waiting scheduled held gave_up done", "permit", IGNORED, why="late"),
     # the run
     _row("starting", "spawned", "run.spawned", "up"),
     _row("stopping", "spawned", "run.spawned", "killing"),
@@ -97,20 +98,21 @@ TABLE: tuple[Row, ...] = (
     _row("starting up stopping " + _RUNLESS, "tree_gone", IGNORED, why="an answer to an older kill"),
     # the rest
     _row("held", "prechecked", "change.prechecked", "starting"),
-    _row("starting up stopping killing stopped pending backoff degraded gave_up done", "prechecked", IGNORED),
+    _row("starting up stopping killing stopped pending backoff degraded waiting scheduled gave_up done", "prechecked", IGNORED),
     _row(_LIVING, "rules", "change.rules", "up stopping"),
     _row(_WAITING, "rules", "change.rules", "starting"),
     _row("stopped pending done stopping killing", "rules", "change.rules"),
     _row("starting up killing held", "resumed", "change.resumed"),
     _row("stopping", "resumed", "change.resumed", "killing"),
-    _row("stopped pending backoff degraded gave_up done", "resumed", IGNORED, why="nothing ran; timers go on"),
+    _row("stopped pending backoff degraded waiting scheduled gave_up done", "resumed", IGNORED, why="nothing ran; timers go on"),
     _row("starting", "tick", "change.not_ready_in_time", "stopping"),
     _row("up", "tick", "change.healed"),
     _row("stopping", "tick", "run.grace_over", "killing"),
     _row("killing", "tick", "run.again", "stopped " + _AFTER),
-    _row("backoff degraded", "tick", "run.go", "starting"),
+    _row("backoff degraded waiting", "tick", "run.go", "starting"),
     _row("held", "tick", "change.recheck"),
-    _row("stopped pending gave_up done", "tick", IGNORED, why="no timer"),
+    _row("starting up stopping killing " + _RUNLESS, "probed.deep port_busy wedged due changed woke", IGNORED, why="to come"),
+    _row("stopped pending scheduled gave_up done", "tick", IGNORED, why="no timer"),
 )
 
 
