@@ -11,7 +11,8 @@ import jsonschema
 import pytest
 
 from midwatch.config.json_schema import schema
-from midwatch.config.keys import GROUPS, MIDWATCH, SERVICE, Key, Unset, reference_rows
+from midwatch.config.key import Key, Unset
+from midwatch.config.keys import GROUPS, MIDWATCH, SERVICE, reference_rows
 
 if TYPE_CHECKING:
     from tests.config.conftest import Read

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from midwatch.config.keys import GROUPS, MIDWATCH, REQUIRED, SERVICE, Key, Unset
+from midwatch.config.key import REQUIRED, Key, Unset
+from midwatch.config.keys import GROUPS, MIDWATCH, SERVICE
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

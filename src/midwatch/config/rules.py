@@ -31,7 +31,8 @@ def make_rules(report: Report, values: Values, around: Around) -> Rules:
         name + tail for name in ("clean", "drain", "unhealthy", "memory", "killed") for tail in ("", "_slow")
     ]
     budgets = Budgets(**{name: values[f"restart.{name}"] for name in (*names, *windows)})
-    backoff = Backoff(**{name: values[f"backoff.{name}"] for name in Backoff.__struct_fields__})
+    delays = (name for name in Backoff.__struct_fields__ if f"backoff.{name}" in values.values)
+    backoff = Backoff(**{name: values[f"backoff.{name}"] for name in delays})
     stop = Stop(values["stop.signal"], values["stop.grace"], values["stop.verify"])
     _check_windows(report, values)
     _check_delays(report, values)

@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from midwatch.config.keys import OPTIONAL_GROUPS, REQUIRED, Key, Unset
+from midwatch.config.key import REQUIRED, Key, Unset
+from midwatch.config.keys import OPTIONAL_GROUPS
 from midwatch.config.kind import Bad, ManyBad, described, passable
 from midwatch.config.problems import Report, nearest
 
