@@ -28,7 +28,7 @@ def alone(key: Key, value: str) -> str:
     lines = [f"{key.path} = {value}"]
     if key.path != "command":
         lines.insert(0, "command = ['true']")
-    probe = key.parts[0] if key.parts[0] in ("ready", "health") else ""
+    probe = key.parts[0] if key.parts[0] in ("ready", "health", "deep") else ""
     targets = ("http", "tcp", "command", "log", "file", "notify")
     if probe and (key.parts[1] not in targets or value == "false"):
         lines.append(f"{probe}.http = 'http://h/'")

@@ -46,6 +46,10 @@ def test_figures_used_outside_the_policy() -> None:
         "SAY_AGAIN": 60.0, "LONG_POLL": 60.0, "GOODBYE": 0.03, "LEAVE_TRIES": 100, "DRAIN_WAIT": 0.3,
         "DRAIN_PATIENCE": 10.0, "FSYNC_AFTER": 0.005, "CLOCK_STEP": 2.0,
         "CONTROL_FIRST_REQUEST": 10.0, "CONTROL_IDLE": 600.0,
+        "DEEP_EVERY": 30.0, "DEEP_TIMEOUT": 10.0, "DEEP_FAILURES": 3, "BACKLOG_EVERY": 5.0, "BACKLOG_SAMPLES": 3,
+        "PORT_FIRST": 5.0, "PORT_MOST": 60.0, "PORT_ANSWER": 2.0, "PORT_HOLDERS": 16, "PORT_RACE": 10.0,
+        "HEIR_WAIT": 1.0, "HEIR_POLL": 0.05, "CAPTURE_WAIT": 3.0, "CAPTURE_DUMP": 0.5, "EVIDENCE_TAIL": 65536,
+        "EVIDENCE_COUNT": 100, "EVIDENCE_BYTES": 33554432,
     }  # fmt: skip
     pinned = {f.name for f in FIGURES.values() if f.test == d._PIN}
     assert set(figures) == pinned

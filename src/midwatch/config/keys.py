@@ -49,11 +49,12 @@ MIDWATCH: tuple[Key, ...] = (
 SERVICE: tuple[Key, ...] = PROCESS + LIFE + ENDS
 
 # A group that means something only when it is written: without it none of its defaults is filled in.
-OPTIONAL_GROUPS = frozenset({"ready", "health"})
+OPTIONAL_GROUPS = frozenset({"ready", "health", "deep"})
 
 GROUPS: dict[str, str] = {
     "ready": "when a start is complete",
     "health": "how to see that it still works",
+    "deep": "a slower question that asks what the first one does not",
     "restart": "how often it may end in which way",
     "backoff": "how long to wait before the next try",
     "stop": "how it is stopped",

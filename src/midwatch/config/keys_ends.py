@@ -98,6 +98,8 @@ ENDS: tuple[Key, ...] = (
         "how often a held service's obstacle is looked at",
         '"60s"',
     ),
+    Key("backoff.port", k.duration(0.1), d.PORT_FIRST, "first delay while its port is taken; doubles", '"5s"'),
+    Key("backoff.port_most", k.duration(0.1), d.PORT_MOST, "longest delay while its port is taken", '"60s"'),
     Key("stop.signal", k.SIGNAL, d.STOP_SIGNAL, "what asks it to stop", '"INT"'),
     Key(
         "stop.grace",

@@ -7,6 +7,7 @@ all services are known (graph.py). Must not know how it is spawned.
 from __future__ import annotations
 
 import os
+import signal
 from typing import Any
 
 from midwatch.config.keys import find
@@ -20,6 +21,7 @@ from midwatch.policy.ladder import ladder_problems
 TARGETS = {
     "ready": ("http", "tcp", "command", "log", "file", "notify"),
     "health": ("http", "tcp", "command", "file"),
+    "deep": ("http", "tcp", "command"),
 }
 
 
@@ -37,6 +39,7 @@ def make_rules(report: Report, values: Values, around: Around) -> Rules:
     _check_windows(report, values)
     _check_delays(report, values)
     _check_codes(report, values)
+    _check_dump(report, values)
     rules = Rules(
         budgets=budgets,
         backoff=backoff,
@@ -47,6 +50,11 @@ def make_rules(report: Report, values: Values, around: Around) -> Rules:
         permanent_codes=values["restart.permanent"],
         ready=_probe(report, values, "ready", around.folder),
         health=_probe(report, values, "health", around.folder),
+        deep=_probe(report, values, "deep", around.folder),
+        watchdog=values["watchdog"],
+        backlog=values["backlog"],
+        launcher=values["launcher"],
+        dump_signal=values["dump_signal"],
     )
     _check_ladder(report, values, rules, around.outer)
     return rules
@@ -80,7 +88,7 @@ def _probe(report: Report, values: Values, group: str, folder: str) -> Probe | N
     fields: dict[str, Any] = {
         name: values[f"{group}.{name}"] for name in (*TARGETS[group], *fields_read, "any_owner", *timers)
     }
-    if fields["file"] is not None:
+    if fields.get("file") is not None:
         fields["file"] = os.path.normpath(os.path.join(folder, fields["file"]))
     return Probe(**fields)
 
@@ -110,6 +118,7 @@ def _check_delays(report: Report, values: Values) -> None:
     for first, most in (
         ("backoff.first", "backoff.most"),
         ("backoff.degraded_first", "backoff.degraded_most"),
+        ("backoff.port", "backoff.port_most"),
     ):
         if values[first] > values[most]:
             written = first if first in values.given else most
@@ -127,6 +136,13 @@ def _check_ladder(report: Report, values: Values, rules: Rules, outer: float | N
     for text in ladder_problems(rules, outer):
         if text not in problems:
             report.warn(values.path("stop.grace"), text)
+
+
+def _check_dump(report: Report, values: Values) -> None:
+    """HLT-8: the dump must not be what ends it."""
+    if values["dump_signal"] in (signal.SIGKILL, signal.SIGSTOP, values["stop.signal"]):
+        message = "would end it or stop it, not make it print its stacks"
+        report.error(values.path("dump_signal"), message, 'a signal that it handles so, for example "USR1"')
 
 
 def _check_codes(report: Report, values: Values) -> None:

@@ -75,6 +75,27 @@ READY_TIMEOUT = _figure("READY_TIMEOUT", 2.0, "s", "HLT-1: one request", _PIN)
 HEALTH_EVERY = _figure("HEALTH_EVERY", 30.0, "s", "HLT-4: a deep probe at most every 30 s", _PIN)
 HEALTH_TIMEOUT = _figure("HEALTH_TIMEOUT", 10.0, "s", "HLT-4: a loaded server may take long, a wedged one never answers", _PIN)
 HEALTH_FAILURES = _figure("HEALTH_FAILURES", 3, "consecutive failures", "HLT-4, G1: two are a hiccup", "test_health.py::test_three_failures_in_a_row_restart_and_two_do_not")
+DEEP_EVERY = _figure("DEEP_EVERY", 30.0, "s", "HLT-4: a deep probe costs the service something", _PIN)
+DEEP_TIMEOUT = _figure("DEEP_TIMEOUT", 10.0, "s", "HLT-4: lock, store and database are asked one after the other", _PIN)
+DEEP_FAILURES = _figure("DEEP_FAILURES", 3, "consecutive failures", "HLT-4: three in a row", _PIN)
+BACKLOG_EVERY = _figure("BACKLOG_EVERY", 5.0, "s", "HLT-6: between two looks at the accept queues", _PIN)
+BACKLOG_SAMPLES = _figure("BACKLOG_SAMPLES", 3, "looks in a row", "HLT-6: a queue that is empty now and then is served", _PIN)
+
+# -- ports and launchers
+PORT_FIRST = _figure("PORT_FIRST", 5.0, "s", "the holder is often on its way out; doubles", _PIN)
+PORT_MOST = _figure("PORT_MOST", 60.0, "s", "a freed port is noticed within a minute, for one system call", _PIN)
+PORT_ANSWER = _figure("PORT_ANSWER", 2.0, "s", "ORP-2: who accepts and says nothing for so long is wedged", _PIN)
+PORT_HOLDERS = _figure("PORT_HOLDERS", 16, "processes", "a pre-forking server has its socket in every worker", _PIN)
+PORT_RACE = _figure("PORT_RACE", 10.0, "s of life", "a start that lost the port after our look fails at once", _PIN)
+HEIR_WAIT = _figure("HEIR_WAIT", 1.0, "s", "a launcher leaves before its child listens; design: within a second", _PIN)
+HEIR_POLL = _figure("HEIR_POLL", 0.05, "s", "twenty looks at one process table", _PIN)
+
+# -- evidence
+CAPTURE_WAIT = _figure("CAPTURE_WAIT", 3.0, "s", "a stop waits so long for its evidence, whatever happens", _PIN)
+CAPTURE_DUMP = _figure("CAPTURE_DUMP", 0.5, "s", "a dump of 200 threads is printed well within", _PIN)
+EVIDENCE_TAIL = _figure("EVIDENCE_TAIL", 65536, "bytes of output", "a traceback of every thread of a big server", _PIN)
+EVIDENCE_COUNT = _figure("EVIDENCE_COUNT", 100, "bundles", "a wedge an hour for four days", _PIN)
+EVIDENCE_BYTES = _figure("EVIDENCE_BYTES", 32 * MIB, "bytes in all", "bundles are some 100 KiB at most; half the journal", _PIN)
 PERMANENT_CODES = _figure("PERMANENT_CODES", (78,), "exit codes", "sysexits EX_CONFIG: retrying cannot help", "test_held.py::test_code_78_holds_the_service")
 
 # -- bounds of what is kept
