@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from midwatch.machine.linux import meters, procfs
+from midwatch.machine.linux import procfs, sockets
 from midwatch.machine.linux.adapter import LinuxMachine
 
 MIB = 1 << 20
@@ -100,12 +100,12 @@ def test_a_strangers_listener_is_not_ours(linux: Any) -> None:
 def test_a_strangers_specific_address_beats_our_wildcard(linux: Any) -> None:
     """A connection to 127.0.0.1 reaches who is bound to exactly that, not our 0.0.0.0."""
     tree = linux.start()
-    listener = procfs.Listener
+    listener = procfs.Listening
     found = [listener(b"\0\0\0\0", 80, 1), listener(b"\x7f\0\0\1", 80, 2)]
     assert linux.machine.listener_in_tree(tree, "127.0.0.1", 1) is None
-    assert meters.answering(found, "127.0.0.1") == {2}
-    assert meters.answering(found[:1], "localhost") == {1}
-    assert meters.answering([listener(b"\0" * 16, 80, 3)], "127.0.0.1") == {3}
+    assert sockets.answering(found, "127.0.0.1") == {2}
+    assert sockets.answering(found[:1], "localhost") == {1}
+    assert sockets.answering([listener(b"\0" * 16, 80, 3)], "127.0.0.1") == {3}
 
 
 def test_limits_are_set_before_the_run_begins(linux: Any, launch: Any) -> None:

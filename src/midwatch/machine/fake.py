@@ -10,7 +10,8 @@ from __future__ import annotations
 import errno
 import signal
 
-from midwatch.machine.fake_stage import FakeProcess, Stage
+from midwatch.machine.fake_net import FakeNet
+from midwatch.machine.fake_stage import FakeProcess
 from midwatch.machine.ports import Containment, Ended, Host, LaunchProblem, Reading, Rung, Target, Tree
 from midwatch.model.identity import Now, ProcId
 from midwatch.model.service import Launch
@@ -18,7 +19,7 @@ from midwatch.model.service import Launch
 _ROUNDS = 10
 
 
-class FakeMachine(Stage):
+class FakeMachine(FakeNet):
     """One fake machine; `cgroups` and `memory_cgroups` say what it offers."""
 
     def _below(self, pid: int) -> set[int]:

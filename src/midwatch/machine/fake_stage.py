@@ -22,6 +22,16 @@ _HARMLESS = {signal.SIGCHLD, signal.SIGWINCH, signal.SIGURG, signal.SIGCONT}
 _TICKS = 100
 
 
+class FakeQueue(msgspec.Struct):
+    """Where a process listens, and who waits there."""
+
+    address: str = "0.0.0.0"  # noqa: S104 (nothing is bound)
+    waiting: int = 0
+    backlog: int | None = 128
+    inode: int = 0
+    readable: bool = True  # False: nobody may see that it is this process
+
+
 class FakeProcess(msgspec.Struct):
     """One process; a test may change any field."""
 
@@ -38,7 +48,13 @@ class FakeProcess(msgspec.Struct):
     held_bytes: int = 1 << 20
     fds: int | None = 3
     fd_limit: int | None = 1024
-    ports: set[int] = set()
+    ports: set[int] = set()  # it listens there; `Stage.listen` says more about each
+    queues: dict[int, FakeQueue] = {}
+    user: str = "me"
+    unit: str = ""
+    manager: str = ""
+    fifos: set[str] = set()  # paths it holds open, besides `fifo_of`
+    state: str = "S"
     main: bool = False  # started by the keeper: a zombie until `reap`; all others are reaped at once
     fifo_of: str = ""  # the run whose FIFO is its stdout
     seen_in: set[str] = set()  # runs in which a look found it: known for good
@@ -79,11 +95,14 @@ class Stage:
         self.problems: dict[str, LaunchProblem] = {}  # argv[0] -> what `lookup` shall say
         self.versions: dict[str, int] = {}  # argv[0] -> how often `touch` was called
         self.free: int | None = 1 << 40
+        self.blocked: dict[int, str] = {}  # port that nobody listens on and nobody can bind -> why
+        self.slept = 0.0  # seconds
         self.on_exit: Callable[[int, int, float], None] | None = None  # pid, raw status, awake time
         self.signals: list[tuple[int, int]] = []  # every (pid, signal) that reached a process
         self._faults: dict[str, list[BaseException]] = {}
         self._instance = instance
         self._next = keeper_pid + 100
+        self._inode = 5000
         for pid in (1, self.keeper, self.engine):
             parent = self.keeper if pid == self.engine else min(pid - 1, 1)
             self.procs[pid] = FakeProcess(pid, self._tick(), parent, pid, pid)
@@ -125,6 +144,24 @@ class Stage:
         """A process that is none of ours, at `pid` if that is free (a recycled one)."""
         return self._new(ppid, None, pid=pid)
 
+    def listen(self, pid: int, port: int, address: str = "127.0.0.1", **facts: Any) -> None:
+        """A process listens from now on. `facts`: of FakeQueue, e.g. waiting=129 for one that accepts nobody."""
+        self.procs[pid].ports.add(port)
+        self._inode += 1
+        self.procs[pid].queues[port] = FakeQueue(address, **{"inode": self._inode, **facts})
+
+    def hand_over(self, pid: int, port: int, code: int = 0, **facts: Any) -> ProcId:
+        """A launcher: its child serves the port, in a session of its own, and the parent exits."""
+        heir = self.fork(pid, new_session=True, **facts)
+        self.listen(heir.pid, port)
+        self.exit(pid, code)
+        return heir
+
+    def sleep(self, seconds: float) -> None:
+        """The machine is suspended: the wall clock goes on, the awake clock stands still."""
+        self.wall += seconds
+        self.slept += seconds
+
     def grow(self, pid: int, held_bytes: int) -> None:
         """Change held memory; beyond a limit the OOM killer ends the biggest of the group."""
         self.procs[pid].held_bytes = held_bytes
@@ -164,7 +201,9 @@ class Stage:
         self.boot = f"boot-{int(self.boot[5:]) + 1}"
         self.procs = {pid: self.procs[pid] for pid in (1, self.keeper, self.engine)}
         self.groups.clear()
+        self.blocked.clear()
         self.awake = 1.0
+        self.slept = 0.0
 
     # ---- how it works inside -----------------------------------------------------------------------------
 
@@ -197,6 +236,9 @@ class Stage:
         process.status = status
         process.exit_at = None
         process.cgroups = set()
+        process.ports = set()
+        process.queues = {}
+        process.fifos = set()
         for child in list(self.procs.values()):
             if child.ppid == process.pid:
                 child.ppid = self.keeper if self._of_keeper(process) else 1

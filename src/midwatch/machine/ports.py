@@ -8,7 +8,7 @@ the keeper's wire.
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -95,6 +95,43 @@ class Host(msgspec.Struct, frozen=True):
     boot: str
     refusal: str | None  # why midwatch cannot run here at all (names the kernel and what it lacks)
     rungs: dict[str, str]  # capability -> "yes" or the reason why not
+
+
+class Listener(msgspec.Struct, frozen=True):
+    """A TCP socket in LISTEN. `waiting`: connections that nobody has accepted; `backlog`: how many may wait (the
+    kernel lets one more in), None where it does not say. `pids`: who holds it open, () when nobody may be looked at.
+    """
+
+    address: str
+    port: int
+    family: Literal["inet", "inet6"]
+    inode: int
+    uid: int
+    waiting: int
+    backlog: int | None = None
+    pids: tuple[int, ...] = ()
+    v6only: bool | None = None  # inet6: does "::" leave IPv4 alone? None: not said
+
+    @property
+    def full(self) -> bool:
+        """Is the accept queue full: the next connection hangs (HLT-6)."""
+        return self.backlog is not None and self.waiting > self.backlog
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """Who a process is, for a person: no environment values, one line each. "" where nothing is known.
+
+    `manager` is said only on evidence (its cgroup, an ancestor, a living keeper above it), never because of ppid 1.
+    """
+
+    proc: ProcId
+    command: str  # at most 200 characters, control characters escaped
+    age: float  # awake seconds
+    user: str
+    ppid: int
+    marker: str = ""  # its MIDWATCH_RUN
+    unit: str = ""  # cgroup leaf: x.service, or the id of a container
+    manager: str = ""
 
 
 class Machine(Protocol):
@@ -194,6 +231,40 @@ class Machine(Protocol):
 
     def listener_in_tree(self, tree: Tree, host: str, port: int) -> bool | None:
         """Does the listener of this loopback port belong to the tree (HLT-2)? None: cannot be told."""
+
+    def listeners(self, port: int, owners: bool = True) -> list[Listener]:
+        """Every listener on this TCP port: all addresses, v4 and v6. *blocking* with `owners` when there is one
+        (all processes are looked through for it, at most a second); without, `pids` is () and it takes 0.1 ms.
+        """
+
+    def bindable(self, port: int) -> bool:
+        """Would a bind with SO_REUSEADDR work, on both wildcards? Never listens. Only "in use" is False."""
+
+    def blockers(self, port: int) -> str:
+        """When a port is not bindable and nobody listens: what holds it, in words, "" when that cannot be told.
+        *blocking*
+        """
+
+    def holder(self, pid: int) -> Holder | None:
+        """Who is that? None: no such process."""
+
+    def find(self, marker: str, fifos: tuple[str, ...]) -> list[ProcId]:
+        """Living processes that bear this marker (or one inside it: `marker/...`), or hold one of these FIFOs open.
+        Never this process nor the keeper. An empty marker finds nobody. *blocking*
+        """
+
+    def inspect_tree(self, tree: Tree, pids: tuple[int, ...] = (), seconds: float = 2.0) -> dict[str, Any]:
+        """What a person needs to understand a hang: per process state, threads, descriptors, sockets. *blocking*
+
+        `pids`: also these. At most `seconds` and 256 KiB of JSON; "missing" says what is left out and why."""
+
+    def suspended(self) -> float:
+        """Seconds this machine has slept since it was booted; 0 where that is unknown."""
+
+    def settle(self) -> str:
+        """Make room for runs' cgroups: where a manager delegated our own cgroup to us, move keeper and engine into
+        a leaf "midwatch" of it. Once, before anything is spawned. Words about what was done, "" nothing. *blocking*
+        """
 
     def free_bytes(self, path: str) -> int | None:
         """Free bytes for us on the file system of `path`."""

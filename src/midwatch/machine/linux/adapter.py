@@ -9,12 +9,23 @@ from __future__ import annotations
 import os
 import signal
 import time
+from typing import Any
 
 from midwatch.machine import end
 from midwatch.machine import launch as launches
-from midwatch.machine.linux import binary, cgroup, host, limits, meters, pidfd, procfs
+from midwatch.machine.linux import binary, cgroup, host, limits, meters, pidfd, procfs, sockets, who
 from midwatch.machine.linux.source import LinuxHand, ProcSource
-from midwatch.machine.ports import Containment, Ended, Host, LaunchProblem, Reading, Target, Tree
+from midwatch.machine.ports import (
+    Containment,
+    Ended,
+    Holder,
+    Host,
+    LaunchProblem,
+    Listener,
+    Reading,
+    Target,
+    Tree,
+)
 from midwatch.machine.tree import Scanner
 from midwatch.model.identity import Now, ProcId
 from midwatch.model.service import Launch
@@ -194,7 +205,39 @@ class LinuxMachine:
 
     def listener_in_tree(self, tree: Tree, host: str, port: int) -> bool | None:
         """See ports."""
-        return meters.owner(self._pids(tree), host, port)
+        return sockets.owner(self._pids(tree), host, port)
+
+    def listeners(self, port: int, owners: bool = True) -> list[Listener]:
+        """See ports."""
+        return sockets.listeners(port, owners)
+
+    def bindable(self, port: int) -> bool:
+        """See ports."""
+        return sockets.bindable(port)
+
+    def blockers(self, port: int) -> str:
+        """See ports."""
+        return ""
+
+    def holder(self, pid: int) -> Holder | None:
+        """See ports."""
+        return who.holder(pid, self._boot, self._keeper, self._cgroups.name)
+
+    def find(self, marker: str, fifos: tuple[str, ...]) -> list[ProcId]:
+        """See ports."""
+        return who.find(marker, fifos, self._boot, {self._keeper, os.getpid()})
+
+    def inspect_tree(self, tree: Tree, pids: tuple[int, ...] = (), seconds: float = 2.0) -> dict[str, Any]:
+        """See ports."""
+        return {"processes": [], "missing": ["not built yet"]}
+
+    def suspended(self) -> float:
+        """See ports. CLOCK_BOOTTIME goes on while the machine sleeps, CLOCK_MONOTONIC does not."""
+        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic())
+
+    def settle(self) -> str:
+        """See ports."""
+        return ""
 
     def free_bytes(self, path: str) -> int | None:
         """See ports."""

@@ -28,7 +28,7 @@ class Cgroups:
 
     def __init__(self, instance: str, proc: str = "/proc") -> None:
         """Find our own groups; nothing is made yet."""
-        self._name = PREFIX + "".join(c if c.isalnum() or c in "_.-" else "-" for c in instance)[:80]
+        self.name = PREFIX + "".join(c if c.isalnum() or c in "_.-" else "-" for c in instance)[:80]
         self._lock = threading.Lock()  # contain and release run in worker threads
         mounts = procfs.cgroup_mounts(files.read_or_none(f"{proc}/self/mountinfo") or b"")
         own = procfs.own_cgroups(files.read_or_none(f"{proc}/self/cgroup") or b"")
@@ -74,16 +74,16 @@ class Cgroups:
 
     def _make_kill(self, run: str) -> str:
         assert self._unified
-        return _fresh(self._unified, self._name, run)
+        return _fresh(self._unified, self.name, run)
 
     def _make_memory(self, memory: int, run: str) -> str:
         if self._v1_memory:
-            directory = _fresh(self._v1_memory, self._name, run)
+            directory = _fresh(self._v1_memory, self.name, run)
             return _limit(
                 directory, ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes"), str(memory), str(memory)
             )
         assert self._unified
-        base = f"{self._unified}/{self._name}"
+        base = f"{self._unified}/{self.name}"
         directory = f"{base}/{run}"  # made by _make_kill a moment ago
         for parent in (self._unified, base):
             if b"memory" not in files.read(f"{parent}/cgroup.subtree_control").split():
@@ -95,7 +95,7 @@ class Cgroups:
         """What `make` made under this name and nobody has removed."""
         if not run or "/" in run or run in (".", ".."):
             return Containment()
-        paths = [f"{own}/{self._name}/{run}" if own else "" for own in (self._unified, self._v1_memory)]
+        paths = [f"{own}/{self.name}/{run}" if own else "" for own in (self._unified, self._v1_memory)]
         kill, memory = (path if path and os.path.isdir(path) else None for path in paths)
         return Containment(kill, memory)
 

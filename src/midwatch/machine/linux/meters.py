@@ -1,4 +1,4 @@
-"""Readings: held memory, open files, who listens, free space, and the kernel's word about OOM kills.
+"""Readings: held memory, open files, free space, and the kernel's word about OOM kills.
 
 Every number says how good it is; one that cannot be had is absent, never 0. Must not judge a number.
 """
@@ -6,7 +6,6 @@ Every number says how good it is; one that cannot be had is absent, never 0. Mus
 from __future__ import annotations
 
 import os
-import socket
 import threading
 import time
 
@@ -52,69 +51,6 @@ def open_fds(pid: int) -> tuple[int | None, int | None]:
     except OSError:
         return None, soft
     return count, soft
-
-
-def owner(pids: list[int], host: str, port: int) -> bool | None:
-    """Do these processes hold the socket that answers at host:port? None: it cannot be told."""
-    listening: list[procfs.Listener] = []
-    for name in ("tcp", "tcp6"):
-        listening += procfs.listeners(files.read_or_none(f"/proc/net/{name}") or b"", port)
-    inodes = answering(listening, host)
-    if not inodes:
-        return None
-    ours: set[int] = set()
-    hidden = False
-    for pid in pids:
-        sockets = _sockets(pid)
-        if sockets is None:
-            hidden = True
-            continue
-        ours |= sockets & inodes
-        if ours == inodes:
-            return True
-    return None if ours or hidden else False
-
-
-def answering(listening: list[procfs.Listener], host: str) -> set[int]:
-    """The inodes of those that a connection to `host` reaches: the most specific address wins."""
-    for address in _addresses(host):
-        mapped = b"\0" * 10 + b"\xff\xff" + address if len(address) == 4 else address
-        anywhere = b"\0" * len(address)
-        for wanted in ({address, mapped}, {anywhere}, {b"\0" * 16}):
-            inodes = {listener.inode for listener in listening if listener.address in wanted}
-            if inodes:
-                return inodes
-    return set()
-
-
-def _addresses(host: str) -> list[bytes]:
-    if host in ("localhost", ""):
-        return [socket.inet_pton(socket.AF_INET, "127.0.0.1"), socket.inet_pton(socket.AF_INET6, "::1")]
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            return [socket.inet_pton(family, host.strip("[]"))]
-        except OSError:
-            continue
-    return []  # a name: asking a resolver may block
-
-
-def _sockets(pid: int) -> set[int] | None:
-    """The inodes of a process's sockets, None when it may not be looked at."""
-    try:
-        names = os.listdir(f"/proc/{pid}/fd")
-    except PermissionError:
-        return None
-    except OSError:
-        return set()
-    found: set[int] = set()
-    for name in names:
-        try:
-            target = os.readlink(f"/proc/{pid}/fd/{name}")
-        except OSError:
-            continue
-        if target.startswith("socket:[") and target[8:-1].isdigit():
-            found.add(int(target[8:-1]))
-    return found
 
 
 def free_bytes(path: str) -> int | None:

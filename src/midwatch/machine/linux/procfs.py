@@ -165,30 +165,42 @@ def oom_line(record: bytes) -> Killed | None:
     return Killed(int(digits), int(fields[2]) / 1e6, text)
 
 
-class Listener(msgspec.Struct, frozen=True):
-    """A TCP socket in LISTEN: `address` is the packed address in network order, 4 or 16 bytes."""
+class Listening(msgspec.Struct, frozen=True):
+    """A TCP socket in LISTEN: `address` is packed in network order, 4 or 16 bytes.
+
+    `waiting` and `backlog` are what `ss -l` calls Recv-Q and Send-Q; /proc/net/tcp prints no backlog.
+    """
 
     address: bytes
     port: int
     inode: int
+    uid: int = 0
+    waiting: int = 0
+    backlog: int | None = None
+    v6only: bool | None = None
 
 
-def listeners(data: bytes, port: int) -> list[Listener]:
+def listeners(data: bytes, port: int) -> list[Listening]:
     """The listeners of one port in /proc/net/tcp or tcp6."""
     wanted = b":%04X" % port
-    found: list[Listener] = []
+    found: list[Listening] = []
     for line in data.splitlines():
         fields = line.split(None, 10)
         if len(fields) < 10 or fields[3] != b"0A" or not fields[1].endswith(wanted):
             continue
         try:
-            raw = bytes.fromhex(fields[1].partition(b":")[0].decode("ascii"))
-            # each 32-bit word is printed in host order, which is little-endian wherever we run
-            packed = b"".join(raw[at : at + 4][::-1] for at in range(0, len(raw), 4))
-            found.append(Listener(packed, port, int(fields[9])))
+            waiting = int(fields[4].partition(b":")[2], 16)
+            address = packed(fields[1].partition(b":")[0])
+            found.append(Listening(address, port, int(fields[9]), int(fields[7]), waiting))
         except ValueError:
             continue
     return found
+
+
+def packed(text: bytes) -> bytes:
+    """An address of /proc/net/tcp: each 32-bit word is printed in host order, little-endian wherever we run."""
+    raw = bytes.fromhex(text.decode("ascii"))
+    return b"".join(raw[at : at + 4][::-1] for at in range(0, len(raw), 4))
 
 
 def marker(environ: bytes, name: bytes = b"MIDWATCH_RUN=") -> str | None:

@@ -12,11 +12,22 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from midwatch.machine import end, shebang
 from midwatch.machine import launch as launches
 from midwatch.machine.macos import libproc, structs
-from midwatch.machine.ports import Containment, Ended, Host, LaunchProblem, Reading, Target, Tree
+from midwatch.machine.ports import (
+    Containment,
+    Ended,
+    Holder,
+    Host,
+    LaunchProblem,
+    Listener,
+    Reading,
+    Target,
+    Tree,
+)
 from midwatch.machine.procs import Stat
 from midwatch.machine.tree import Scanner
 from midwatch.model.identity import Now, ProcId
@@ -270,6 +281,41 @@ class MacMachine:
                 if found is not None and found.port == port:
                     return True
         return None
+
+    def listeners(self, port: int, owners: bool = True) -> list[Listener]:
+        """See ports."""
+        return []
+
+    def bindable(self, port: int) -> bool:
+        """See ports."""
+        return True
+
+    def blockers(self, port: int) -> str:
+        """Nothing is known."""
+        return ""
+
+    def holder(self, pid: int) -> Holder | None:
+        """See ports."""
+        return None
+
+    def find(self, marker: str, fifos: tuple[str, ...]) -> list[ProcId]:
+        """See ports."""
+        return []
+
+    def inspect_tree(self, tree: Tree, pids: tuple[int, ...] = (), seconds: float = 2.0) -> dict[str, Any]:
+        """See ports."""
+        return {"processes": [], "missing": ["not built for macOS"]}
+
+    def suspended(self) -> float:
+        """See ports. mach_continuous_time goes on while the Mac sleeps, mach_absolute_time does not."""
+        continuous, absolute = getattr(time, "CLOCK_MONOTONIC_RAW", None), getattr(time, "CLOCK_UPTIME_RAW", None)
+        if continuous is None or absolute is None:
+            return 0.0
+        return max(0.0, time.clock_gettime(continuous) - time.clock_gettime(absolute))
+
+    def settle(self) -> str:
+        """No cgroups."""
+        return ""
 
     def free_bytes(self, path: str) -> int | None:
         """See ports."""
