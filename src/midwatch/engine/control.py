@@ -40,11 +40,18 @@ class Control:
         path = str(self._engine.layout.control)
         if os.path.lexists(path):
             os.unlink(path)
-        old = os.umask(0o177)
+        # Its folder is ours alone, so nobody is quicker than the chmod; a umask would be the whole process's, and that
+        # is somebody else's program when we are embedded.
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            self._server = await asyncio.start_unix_server(self._client, path, limit=defaults.CONTROL_LINE_BYTES)
-        finally:
-            os.umask(old)
+            sock.bind(path)
+            os.chmod(path, 0o600)
+            self._server = await asyncio.start_unix_server(
+                self._client, sock=sock, limit=defaults.CONTROL_LINE_BYTES
+            )
+        except BaseException:
+            sock.close()
+            raise
 
     def close(self) -> None:
         """Stop listening and take the socket away."""

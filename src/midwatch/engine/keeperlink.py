@@ -81,6 +81,11 @@ class KeeperLink(asyncio.Protocol):
         if self._transport is not None:
             self._transport.write(len(body).to_bytes(4, "big") + body)
 
+    def close(self) -> None:
+        """Hang up; `on_gone` is still called."""
+        if self._transport is not None:
+            self._transport.close()
+
     def ask(self, answer: Answer, **frame: Any) -> None:
         """A frame whose answer is given to `answer`."""
         number = self._next
