@@ -68,6 +68,7 @@ class FakeKeeper:
         self.deaf = False  # the next frames never arrive: the engine dies while they are under way
         self.refuse: list[dict[str, Any]] = []  # answers of the next spawns
         self.restarts = 0
+        self.lost: dict[str, str] = {}  # streams that the next attach cannot open
         machine.on_exit = self._exited
 
     # -- the engine's link ---------------------------------------------------------------------------------------
@@ -114,6 +115,22 @@ class FakeKeeper:
 
     def _pump(self, frame: dict[str, Any]) -> None:
         assert frame["run"] in self.table
+
+    def _alive(self, frame: dict[str, Any]) -> None:
+        pass
+
+    def _notify(self, frame: dict[str, Any]) -> None:
+        pass
+
+    def _attach(self, frame: dict[str, Any]) -> dict[str, Any]:
+        proc = self.machine.procs.get(frame["pid"])
+        if proc is None or proc.start != frame["start"] or proc.status is not None:
+            return {"errno": "ESRCH", "error": "no such process"}
+        self.table[frame["run"]] = {
+            "run": frame["run"], "pid": frame["pid"], "start": frame["start"], "status": None, "ended_at": None,
+            "gate": None, "streams": frame["streams"], "adopted": True,
+        }  # fmt: skip
+        return {"ok": True, "lost": dict(self.lost)}
 
     # -- the world's side ----------------------------------------------------------------------------------------
 

@@ -15,4 +15,9 @@ sys.modules["typing_extensions"] = None  # type: ignore[assignment]
 
 from midwatch.engine.boot import main  # noqa: E402
 
-main(sys.argv[1:])
+if sys.argv[1:] == ["--check"]:  # an upgrade asks whether this version can run here
+    from midwatch import __version__
+
+    os.write(1, __version__.encode())
+else:
+    main(sys.argv[1:])

@@ -6,15 +6,14 @@ configuration (config/).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from midwatch.config.digest import difference
 from midwatch.config.problems import Settings
+from midwatch.engine.pending import After, Step
 from midwatch.engine.specs import save_specs, share
-from midwatch.model.event import Ask, NewRules
 from midwatch.model.service import ServiceSpec
 from midwatch.policy.fleet import needs_problem
 from midwatch.policy.step import initial
@@ -49,6 +48,8 @@ class Applier:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        engine.jobs.finish["remove"] = lambda _, names: engine.remove_services(names)
+        engine.jobs.finish["down"] = self.are_down
 
     def apply(
         self, project: str, source: str, specs: list[ServiceSpec], *, dry_run: bool, prune: bool, by: str,
@@ -96,36 +97,28 @@ class Applier:
         now = engine.machine.now()
         for name in found.added:
             engine.add_service(wanted[name], initial(name, wanted[name].rules, now))
-        requests: list[tuple[str, Ask | NewRules]] = []
+        requests = []
         for name in found.restarted + found.changed:
             service = engine.services[name]
             service.spec = wanted[name]
             engine.gates.drop(service)
-            requests.append((name, NewRules(rules=wanted[name].rules, respawn=name in found.restarted)))
+            requests.append(Step(name, "respawn" if name in found.restarted else "rules", by))
         for name in found.unchanged:
             engine.services[name].spec = wanted[name]
             held = engine.services[name].state.phase == "held"
             if held and name not in found.started:  # whoever reloads may just have cured it
-                requests.append((name, NewRules(rules=wanted[name].rules, respawn=False)))
+                requests.append(Step(name, "rules", by))
         engine.needs_changed()
         wanting = [*(name for name in found.added if wanted[name].autostart), *found.started]
-        starting = [(name, Ask(verb="start", job="", by=by)) for name in wanting]
-        stop_layers = [
-            [(name, Ask(verb="stop", job="", by=by)) for name in layer]
-            for layer in engine.fleet.stop_waves(found.removed)
-        ]
+        stopping = [[Step(n, "stop", by) for n in layer] for layer in engine.fleet.stop_waves(found.removed)]
         fields = {
             "source": source, "added": found.added, "removed": found.removed, "restarted": found.restarted,
             "changed": found.changed,
         }  # fmt: skip
         engine.write("config.applied", fields=fields)
         engine.journal.checkpoint()  # a replay and a new engine start from states that know the new services
-
-        def after(_: Any) -> None:
-            engine.remove_services(found.removed)
-
-        layers: list[list[tuple[str, Ask | NewRules]]] = [*stop_layers, requests, [*starting]]  # type: ignore[list-item]
-        found.job = engine.jobs.run("apply", layers, after).id
+        layers = [*stopping, requests, [Step(name, "start", by) for name in wanting]]
+        found.job = engine.jobs.run("apply", layers, After("remove", found.removed)).id
 
     def _at_rest(self, found: Applied, wanted: dict[str, ServiceSpec], rest: Rest) -> list[str]:
         """Known services to start; a one-shot that is done stays done."""
@@ -135,18 +128,18 @@ class Applier:
         known = [*found.unchanged, *found.changed, *found.restarted]
         return [n for n in known if wanted[n].autostart and self._engine.services[n].state.phase in over]
 
-    def down(self, names: list[str], by: str, *, now: bool, then: Callable[[Any], None]) -> Job:
+    def down(self, names: list[str], by: str, *, now: bool, everything: bool) -> Job:
         """Stop these for good: they leave the accepted specs too, once they are down."""
+        after = After("down_all" if everything else "down", names)
+        return self._engine.jobs.ask("stop", names, by, now=now, after=after)
+
+    def are_down(self, job: Job, names: list[str]) -> None:
+        """Such a job is finished: forget the services, except one that could not be ended."""
         engine = self._engine
-
-        def after(job: Any) -> None:
-            engine.remove_services(name for name in names if name not in job.failed)
-            left = {service.spec.project for service in engine.services.values()}
-            engine.settings = {project: table for project, table in engine.settings.items() if project in left}
-            try:
-                save_specs(engine.layout.specs, [s.spec for s in engine.services.values()], engine.settings)
-            except OSError as error:
-                engine.write("state.damaged", fields={"path": str(engine.layout.specs), "problem": str(error)})
-            then(job)
-
-        return engine.jobs.ask("stop", names, by, now=now, then=after)
+        engine.remove_services(name for name in names if name not in job.failed)
+        left = {service.spec.project for service in engine.services.values()}
+        engine.settings = {project: table for project, table in engine.settings.items() if project in left}
+        try:
+            save_specs(engine.layout.specs, [s.spec for s in engine.services.values()], engine.settings)
+        except OSError as error:
+            engine.write("state.damaged", fields={"path": str(engine.layout.specs), "problem": str(error)})

@@ -16,7 +16,6 @@ from typing import Any
 import msgspec
 
 from midwatch.config.problems import Settings
-from midwatch.engine.apply import Applier
 from midwatch.engine.batch import Workers
 from midwatch.engine.control import Control
 from midwatch.engine.core import Engine
@@ -24,6 +23,8 @@ from midwatch.engine.foreground import Foreground
 from midwatch.engine.keeperlink import KeeperLink
 from midwatch.engine.layout import Layout
 from midwatch.engine.methods import Methods
+from midwatch.engine.outer import Outer
+from midwatch.engine.pending import After
 from midwatch.engine.restore import restore
 from midwatch.engine.specs import forget_environments
 from midwatch.machine import this_machine
@@ -90,6 +91,7 @@ class Boot:
         self._stopping = 0
         self._leaving = False
         self._control: Control | None = None
+        self._outer: Outer = None  # type: ignore[assignment]
 
     async def run(self) -> None:
         """Until the daemon ends."""
@@ -99,17 +101,22 @@ class Boot:
         keep_group = bool(request and request.terminal)
         machine = this_machine(self.layout.instance, hello["pid"])
         self.engine = Engine(self.layout, machine, link, hello["pid"], keep_group=keep_group)
+        self.engine.jobs.finish["quit"] = lambda _, __: self._stopped()
+        methods = Methods(self.engine, self.quit)
+        self._outer = Outer(self.engine, self._plan(), foreground=self.mode == "foreground")
         await restore(self.engine, hello, fresh=self.mode == "foreground")
         if self.mode == "foreground":
             self.foreground = Foreground(self.engine, self.quit, json=bool(request and request.json))
-        self._control = Control(self.engine, Methods(self.engine, self.quit))
+        self._control = Control(self.engine, methods)
         await self._control.open()
         for frame in self._early:
             self._frame(frame)
         self._early.clear()
         self.engine.output.watch_disk()
+        self.engine.pulse.start()
         if request is not None:
             self._apply(request)
+        self._outer.booted()
         gc.collect()
         gc.freeze()
         await self.over.wait()
@@ -121,8 +128,15 @@ class Boot:
         except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
 
+    def _plan(self) -> dict[str, Any]:
+        """What the keeper was started with."""
+        try:
+            return msgspec.json.decode((self.layout.home / "keeper.json").read_bytes(), type=dict[str, Any])
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return {}
+
     def _apply(self, request: Request) -> None:
-        applied = Applier(self.engine).apply(
+        applied = self.engine.applier.apply(
             request.project, request.source, request.specs, dry_run=False, prune=True, by=request.by,
             settings=request.settings, rest="again" if self.mode == "foreground" else "start",
         )
@@ -166,7 +180,8 @@ class Boot:
 
     def _stop_all(self, by: str, *, now: bool, signalled: bool) -> None:
         names = list(self.engine.services)
-        self.engine.jobs.ask("stop", names, by, now=now, signalled=signalled, then=lambda _: self._stopped())
+        self._outer.stopping()
+        self.engine.jobs.ask("stop", names, by, now=now, signalled=signalled, after=After("quit"))
 
     def _stopped(self) -> None:
         if self.foreground is None:
@@ -179,6 +194,7 @@ class Boot:
         if self._leaving:
             return
         self._leaving = True
+        self._outer.stopping()
         engine = self.engine
         for service in engine.services.values():
             engine.gates.drop(service)

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 PROTOCOL = 1
-ANY_PROTOCOL = frozenset({"ping", "ps", "stop", "down", "job"})  # what every version has to understand
+ANY_PROTOCOL = frozenset({"ping", "ps", "stop", "down", "job", "upgrade"})  # what every version has to understand
 REQUEST_BYTES = 1 << 20  # the server's limit of one line
 ANSWER_BYTES = 16 << 20  # ours
 SOCKET_PATH_MAX = 100  # bytes; AF_UNIX ends at 107 (Linux) and 103 (macOS)

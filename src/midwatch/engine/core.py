@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from midwatch.config.problems import Settings
+from midwatch.engine.apply import Applier
 from midwatch.engine.ender import Ender
 from midwatch.engine.gates import Gates
 from midwatch.engine.jobs import Jobs
@@ -23,12 +24,13 @@ from midwatch.engine.layout import Layout
 from midwatch.engine.notify import NotifySockets
 from midwatch.engine.output import Output
 from midwatch.engine.probes import Prober, Watcher
+from midwatch.engine.pulse import Pulse
 from midwatch.engine.run import Run
 from midwatch.engine.spawner import Spawner
 from midwatch.engine.specs import strictest
 from midwatch.machine.ports import Machine, Target
 from midwatch.model.action import Kill, Note, Precheck, Settle, Signal, Spawn, Watch
-from midwatch.model.event import Ask, Event, Permit, Prechecked, Tick
+from midwatch.model.event import Ask, Event, Permit, Prechecked, Probed, Tick, Wedged
 from midwatch.model.service import Launch, ServiceSpec
 from midwatch.model.state import ServiceState
 from midwatch.policy import defaults
@@ -73,6 +75,8 @@ class Engine:
         self.journal: Journal = None  # type: ignore[assignment]  # set by boot, needs the restored state first
         self.history: SqliteHistory | None = None
         self.jobs = Jobs(self)
+        self.applier = Applier(self)
+        self.pulse = Pulse(self)
         self.spawner = Spawner(self)
         self.gates = Gates(self)
         self.ender = Ender(self)
@@ -92,6 +96,8 @@ class Engine:
 
     def post(self, service: Service, event: Event) -> None:
         """Hand an event to a service; handled before this returns unless one is being handled already."""
+        if type(event) in (Tick, Probed, Wedged):
+            self.pulse.look()  # nobody is blamed for a time in which nobody was awake
         self._inbox.append((service, event))
         self._drain()
 
@@ -190,7 +196,7 @@ class Engine:
                 if action.event == "run.exited" and self.history is not None:
                     self.output.remember(service, action.fields)
             case Spawn():
-                self.spawner.spawn(service, action.run)
+                self.pulse.pace(lambda: self.spawner.spawn(service, action.run))
             case Signal():
                 self.ender.signal(service, action)
             case Kill():

@@ -96,6 +96,7 @@ class Ender:
             max_rss_bytes=frame.get("max_rss_bytes"),
             cpu_seconds=frame.get("cpu_seconds"),
             strays=self._strays(run, frame.get("strays") or []),
+            unseen=frame.get("unseen") or 0.0,
         )
 
     def _strays(self, run: Run, orphans: list[int]) -> int:
@@ -108,6 +109,6 @@ class Ender:
         if tree is None:
             return 0
         empty = self._engine.machine.empty(tree)
-        if empty is True or (empty is None and not orphans):
+        if empty is True or (empty is None and not orphans and not run.adopted):
             return 0
         return len(self._engine.machine.members(tree)) or (0 if empty is None else 1)

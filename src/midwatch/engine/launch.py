@@ -149,6 +149,13 @@ def _plan(layout: Layout, mode: str) -> dict[str, object]:
     return {"engine": engine, "env": env}
 
 
+def successor() -> dict[str, Any]:
+    """The programs and the environment of this version, for a daemon that is to become it (`upgrade`)."""
+    plan = _plan(Layout(Path("/"), Path("/")), "")
+    keeper = [*_lean_python(), str(_here() / "keeper" / "__main__.py")]
+    return {"keeper": keeper, "engine": plan["engine"][:-3], "env": plan["env"]}  # type: ignore[index]
+
+
 def _here() -> Path:
     return Path(midwatch.__file__).parent
 

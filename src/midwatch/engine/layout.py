@@ -33,6 +33,8 @@ class Layout:
         self.logs = home / "logs"
         self.specs = home / "specs.json"
         self.daemon_log = home / "daemon.log"
+        self.beat = home / "beat"  # touched while the engine lives: since when was nobody looking?
+        self.jobs = home / "jobs.json"
         self.control = runtime / "control.sock"
         self.fifos = runtime / "fifo"
         self.notify = runtime / "notify"

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 
 from midwatch.config.problems import Settings
-from midwatch.engine.apply import Applied, Applier
+from midwatch.engine.apply import Applied
+from midwatch.engine.jobs import Job
+from midwatch.engine.upgrade import upgrade
 from midwatch.engine.status import status_of, status_report
 from midwatch.model.event import Verb
 from midwatch.model.service import ServiceSpec
@@ -59,6 +61,16 @@ class ApplyParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     start: bool = True
 
 
+class UpgradeParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`keeper`: the new program without its plan; `engine`: the new program without home, runtime and mode; `env`: of
+    both. They come from the command line of the version that is to take over."""
+
+    keeper: list[str]
+    engine: list[str]
+    env: dict[str, str]
+    by: str = "control"
+
+
 class DownParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Stop a project, or everything and the daemon with it (`all`)."""
 
@@ -98,6 +110,7 @@ class Methods:
         "reset": (Chosen, "forget crashes and windows; a held or given-up service starts again"),
         "apply": (ApplyParams, "put a project's configuration into force; only the difference restarts"),
         "down": (DownParams, "stop a project, or everything and the daemon"),
+        "upgrade": (UpgradeParams, "keeper and engine are replaced in place by those of another version; nothing stops"),
         "job": (JobParams, "how a job stands, optionally waiting for its end"),
         "wait": (WaitParams, "wait until services are ready, stopped, exited or done"),
     }
@@ -105,7 +118,7 @@ class Methods:
     def __init__(self, engine: Engine, quit_daemon: Callable[[int], None]) -> None:
         self._engine = engine
         self._quit = quit_daemon
-        self._applier = Applier(engine)
+        engine.jobs.finish["down_all"] = self._all_down
 
     async def call(self, method: str, params: Any) -> dict[str, Any]:
         """Answer one request. Raises RpcError."""
@@ -145,7 +158,7 @@ class Methods:
         return {"job": self._engine.jobs.ask(verb, names, asked.by, now=asked.now).id}
 
     async def _apply(self, asked: ApplyParams) -> dict[str, Any]:
-        applied: Applied = self._applier.apply(
+        applied: Applied = self._engine.applier.apply(
             asked.project, asked.source, asked.specs, dry_run=asked.dry_run, prune=asked.prune, by=asked.by,
             settings=asked.settings, rest="start" if asked.start else "leave",
         )
@@ -163,12 +176,20 @@ class Methods:
             projects = sorted({s.spec.project for s in self._engine.services.values()})
             raise RpcError(-32001, f"no project {asked.project!r}; there are: {', '.join(projects) or 'none'}")
 
-        def after(_: Any) -> None:
-            if asked.all:
-                # One turn later, so that the client that waits for the job gets its answer.
-                self._engine.later(defaults.GOODBYE, lambda: self._quit(0))
+        return {"job": self._engine.applier.down(names, asked.by, now=asked.now, everything=asked.all).id}
 
-        return {"job": self._applier.down(names, asked.by, now=asked.now, then=after).id}
+    async def _upgrade(self, asked: UpgradeParams) -> dict[str, Any]:
+        if self._engine.jobs.unfinished:
+            raise RpcError(-32002, "a command is under way (midwatch ps shows it); upgrade when it is finished")
+        problem = await upgrade(self._engine, asked.keeper, asked.engine, asked.env, asked.by)
+        if problem:
+            raise RpcError(-32002, f"{problem}; nothing was changed, the daemon goes on as it is")
+        return {}
+
+    def _all_down(self, job: Job, names: list[str]) -> None:
+        self._engine.applier.are_down(job, names)
+        # A moment later, so that the client that waits for the job gets its answer.
+        self._engine.later(defaults.GOODBYE, lambda: self._quit(0))
 
     async def _job(self, asked: JobParams) -> dict[str, Any]:
         job = self._engine.jobs.get(asked.id)

@@ -184,7 +184,7 @@ class Output:
     def _watch_clock(self) -> None:
         """A step of the wall clock changes nothing (every duration is awake time), but explains odd time stamps."""
         now = self._engine.machine.now()
-        offset = now.wall - now.awake
+        offset = now.wall - now.awake - self._engine.machine.suspended()
         step = offset - self._offset if self._offset is not None else 0.0
         if abs(step) >= defaults.CLOCK_STEP:
             self._engine.write("clock.stepped", fields={"by_ms": round(step * 1000)})

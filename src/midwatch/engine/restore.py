@@ -1,9 +1,8 @@
 """A new engine takes over: states from the journal, runs from the records, the truth about the living from the keeper.
 
-Three cases for each run that the state speaks of: the keeper holds it (go on), the keeper holds its exit (hand it in),
-the keeper has never heard of it (a new keeper: what still lives of it is ended by identity before anything starts; the
-same keeper: the spawn was asked for and never arrived, it is asked for again). Must not decide; the policy's
-`Resumed` does.
+The same keeper: it holds a run (go on), or its exit (hand it in), or has never heard of it (the spawn was asked for and
+never arrived: it is asked for again). A new keeper: what lives on is adopted (adopt.py), what cannot be is ended by
+identity before anything starts. Must not decide; the policy's `Resumed` does.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from midwatch import __version__
+from midwatch.engine.adopt import ALIVE, adopt, unseen_since
 from midwatch.engine.core import Service
 from midwatch.engine.run import Run
 from midwatch.engine.specs import load_specs
@@ -35,8 +35,6 @@ from midwatch.record.runs import RunRecord
 if TYPE_CHECKING:
     from midwatch.engine.core import Engine
 
-ALIVE = ("starting", "up", "stopping", "killing")
-
 
 async def restore(engine: Engine, hello: dict[str, Any], *, fresh: bool = False) -> None:
     """Bring the engine to where the last one was. `fresh`: a new `run` of an old name has budgets of its own."""
@@ -46,8 +44,10 @@ async def restore(engine: Engine, hello: dict[str, Any], *, fresh: bool = False)
     engine.settings = accepted.settings
     states = _states(engine)
     now = engine.machine.now()
+    records, problems = engine.records.load()
+    table = hello["runs"] if restarted else [_entry(record) for record in records if _lives(engine, record)]
     for spec in specs:
-        state = states.get(spec.id) or _found(spec, hello["runs"], now)
+        state = states.get(spec.id) or _found(spec, table, now)
         if fresh and not restarted:
             state = msgspec.structs.replace(initial(spec.id, spec.rules, now), run_no=state.run_no)
         engine.services[spec.id] = Service(spec, msgspec.structs.replace(state, rules=spec.rules))
@@ -56,19 +56,16 @@ async def restore(engine: Engine, hello: dict[str, Any], *, fresh: bool = False)
     engine.write("engine.restarted" if restarted else "daemon.started", fields=fields)
     if problem:
         engine.write("state.damaged", fields={"path": str(engine.layout.specs), "problem": problem})
-    records, problems = engine.records.load()
     for damaged in problems:
         engine.write("state.damaged", fields={"path": damaged.path, "problem": damaged.message})
         if damaged.run:
             engine.records.remove(damaged.run)  # told once; made anew below, or its run is ended
+    engine.jobs.restore(same_daemon=restarted)
     if restarted:
         _continue(engine, {r.run: r for r in records}, {entry["run"]: entry for entry in hello["runs"]})
     else:
-        await _clean_up(engine, [*records, *_unrecorded(engine, records, [damaged.run for damaged in problems])])
-        _empty(engine.layout.fifos)
-        _empty(engine.layout.notify)
-        for service in list(engine.services.values()):
-            _gone(engine, service)
+        await _begin(engine, {r.run: r for r in records}, [damaged.run for damaged in problems])
+    engine.jobs.resume()
     engine.needs_changed()
     for service in engine.services.values():
         engine.rearm(service)
@@ -105,7 +102,7 @@ def _found(spec: ServiceSpec, table: list[dict[str, Any]], now: Now) -> ServiceS
     state = initial(spec.id, spec.rules, now)
     prefix = f"{spec.project}.{spec.name}."
     runs = {int(e["run"][len(prefix) :]): e for e in table if e["run"].startswith(prefix)}
-    number = max((n for n, e in runs.items() if e["status"] is None and e["gate"] != "closed"), default=None)
+    number = max((n for n, e in runs.items() if not over(e) and e["gate"] != "closed"), default=None)
     if number is None:
         return msgspec.structs.replace(state, run_no=max(runs, default=0))
     return msgspec.structs.replace(
@@ -114,11 +111,10 @@ def _found(spec: ServiceSpec, table: list[dict[str, Any]], now: Now) -> ServiceS
     )  # fmt: skip
 
 
-def _unrecorded(engine: Engine, records: list[RunRecord], damaged: list[str]) -> list[RunRecord]:
+def _unrecorded(engine: Engine, known: set[str], damaged: list[str]) -> list[RunRecord]:
     """Runs that may live although no readable record speaks of them: they are looked for by marker and cgroup."""
     states = [service.state for service in engine.services.values()]
     wanted = [*damaged, *(state.run for state in states if state.phase in ALIVE and state.run)]
-    known = {record.run for record in records}
     boot = engine.machine.now().boot
     found = []
     for run in dict.fromkeys(name for name in wanted if name and name not in known):
@@ -146,13 +142,64 @@ def _open_record(engine: Engine) -> None:
     )
 
 
-def _gone(engine: Engine, service: Service) -> None:
+def over(entry: dict[str, Any]) -> bool:
+    """Has this run of the keeper's table ended? Its status may be unknown all the same: it was never our child."""
+    return entry["status"] is not None or entry.get("ended_at") is not None
+
+
+def _entry(record: RunRecord) -> dict[str, Any]:
+    """A living run as the keeper would tell of it."""
+    return {"run": record.run, "pid": record.pid, "status": None, "gate": None}
+
+
+def _lives(engine: Engine, record: RunRecord) -> bool:
+    return record.pid is not None and engine.machine.alive(ProcId(record.pid, record.start or 0, record.boot))
+
+
+async def _begin(engine: Engine, records: dict[str, RunRecord], damaged: list[str]) -> None:
+    """A new daemon: adopt what lives on, end the rest of an earlier one, and only then let anything start."""
+    adopted = await adopt(engine, records)
+    others = [record for run, record in records.items() if run not in adopted]
+    unknown = [run for run in damaged if run not in adopted]
+    await _clean_up(engine, [*others, *_unrecorded(engine, {*records, *adopted}, unknown)])
+    kept = {where["fifo"] for run in adopted.values() for where in run.streams.values()}
+    _empty(engine.layout.fifos, kept)
+    _empty(engine.layout.notify, set())
+    for service in list(engine.services.values()):
+        run = adopted.get(service.state.run or "")
+        if run is None or run.proc is None:
+            _gone(engine, service, records.get(service.state.run or ""))
+        else:
+            _go_on(engine, service, run)
+
+
+def _go_on(engine: Engine, service: Service, run: Run) -> None:
+    """The run lives and is ours: what was lost of its story is told again, then the policy continues."""
+    pid = run.proc.pid if run.proc is not None else 0
+    if service.state.pid is None and service.state.phase in ("starting", "stopping"):
+        engine.post(service, Spawned(run=run.id, pid=pid))  # the answer to the spawn was lost
+    if engine.wants_notify(service.spec):
+        engine.notify.open(run.id, _owner_of(pid))
+    engine.write("run.adopted", service=service.spec.id, run=run.id, fields={"pid": pid})
+    engine.post(service, Resumed(alive=True))
+
+
+def _owner_of(pid: int) -> int | None:
+    """The user of a living process, who has to be able to write to its notify socket."""
+    try:
+        return os.stat(f"/proc/{pid}").st_uid
+    except OSError:
+        return None
+
+
+def _gone(engine: Engine, service: Service, record: RunRecord | None = None) -> None:
     """The run that the state speaks of did not outlive the last keeper, and nobody saw its end."""
     state = service.state
     engine.post(service, Resumed(alive=False))
     if state.phase in ALIVE and state.run is not None and service.state.run == state.run:
         spawned = state.spawned_at if state.spawned_at is not None else state.since
-        facts = ExitFacts(status=None, duration=max(0.0, engine.machine.now().awake - spawned))
+        lived = max(0.0, engine.machine.now().awake - spawned)
+        facts = ExitFacts(status=None, duration=lived, unseen=min(lived, unseen_since(engine, record)))
         engine.post(service, Exited(run=state.run, facts=facts))
 
 
@@ -176,10 +223,10 @@ async def _clean_up(engine: Engine, records: list[RunRecord]) -> None:
         engine.records.remove(record.run)
 
 
-def _empty(folder: Path) -> None:
+def _empty(folder: Path, kept: set[str]) -> None:
     """FIFOs and sockets of runs that are over: their names would be in the way of the next runs."""
     for entry in os.scandir(folder):
-        if not entry.is_dir(follow_symlinks=False):
+        if entry.path not in kept and not entry.is_dir(follow_symlinks=False):
             os.unlink(entry.path)
 
 
@@ -199,7 +246,7 @@ def _continue(engine: Engine, records: dict[str, RunRecord], table: dict[str, di
     for run_id, entry in table.items():
         if run_id in current:
             continue
-        if entry["status"] is not None:
+        if over(entry):
             engine.link.send(op="taken", run=run_id)
         elif entry["gate"] == "closed":
             engine.link.ask(lambda _: None, op="drop", run=run_id)
@@ -226,21 +273,18 @@ def _take_over(
         else:
             _gone(engine, service)
         return
-    if entry["gate"] == "closed" and entry["status"] is None:
+    if entry["gate"] == "closed" and not over(entry):
         engine.spawner.resume(service, run_id, entry["pid"], entry["start"])
         return
     run = _run_of(engine, service, run_id, entry, records.get(run_id))
     service.run = run
     engine.runs[run_id] = run
-    if state.pid is None and state.phase in ("starting", "stopping"):  # the answer to the spawn was lost
-        engine.post(service, Spawned(run=run_id, pid=entry["pid"]))
-    if entry["status"] is not None:
-        engine.ender.exited({**entry, "at": entry.get("ended_at")})
+    if not over(entry):
+        _go_on(engine, service, run)
         return
-    if engine.wants_notify(service.spec):
-        engine.notify.open(run_id, None)
-    engine.write("run.adopted", service=service.spec.id, run=run_id, fields={"pid": entry["pid"]})
-    engine.post(service, Resumed(alive=True))
+    if state.pid is None and state.phase in ("starting", "stopping"):
+        engine.post(service, Spawned(run=run_id, pid=entry["pid"]))
+    engine.ender.exited({**entry, "at": entry.get("ended_at")})
 
 
 def _run_of(
@@ -252,6 +296,7 @@ def _run_of(
         run = Run(run_id, service.spec.id, service.spec.launch, engine.spawner.marker(run_id))
         run.containment = engine.machine.leftover(run_id)
         run.released = True
+    run.adopted = bool(entry.get("adopted"))
     run.born(ProcId(entry["pid"], entry["start"], engine.machine.now().boot), engine.keeper_pid, not engine.keep_group)
     for name, where in (entry.get("streams") or {}).items():
         run.streams[name] = {"fifo": where["fifo"], "log": where["log"]}

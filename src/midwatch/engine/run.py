@@ -20,7 +20,7 @@ class Run:
     """A run that was asked for. `proc` is None until the keeper has answered."""
 
     __slots__ = (
-        "containment", "counter", "dropped", "exited", "gate", "id", "launch", "marker", "placed", "proc", "released",
+        "adopted", "containment", "counter", "dropped", "exited", "gate", "id", "launch", "marker", "placed", "proc", "released",
         "service", "spawned_wall", "streams", "tree", "warm",
     )  # fmt: skip
 
@@ -41,6 +41,7 @@ class Run:
         self.placed = False  # the gate may be opened
         self.released = False  # the service's own program was let go
         self.exited = False
+        self.adopted = False  # it outlived a keeper: its orphans fall to somebody else
 
     def born(self, proc: ProcId, keeper: int, own_group: bool) -> None:
         """The keeper has made its first process."""
@@ -74,9 +75,12 @@ class Run:
         )
 
     @classmethod
-    def from_record(cls, record: RunRecord, launch: Launch, keeper: int, own_group: bool) -> Run:
+    def from_record(
+        cls, record: RunRecord, launch: Launch, keeper: int, own_group: bool, *, adopted: bool = False
+    ) -> Run:
         """The working copy of a run that an earlier engine started."""
         run = cls(record.run, record.service, launch, record.marker)
+        run.adopted = adopted
         run.containment = Containment(kill=record.kill_dir, memory=record.memory_dir)
         run.streams = {name: {"fifo": s.fifo, "log": s.log} for name, s in record.streams.items()}
         run.spawned_wall = record.spawned_wall

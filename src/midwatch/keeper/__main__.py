@@ -10,4 +10,7 @@ sys.path.append(os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".
 if __name__ == "__main__":
     from midwatch.keeper.main import main
 
+    if sys.argv[1:] == ["--check"]:  # an upgrade asks whether this version can run here
+        sys.exit(0)
+
     sys.exit(main(sys.argv[1]))

@@ -51,6 +51,7 @@ _ENGINE = (
     ("daemon.started", "pid version services", "the daemon took its lock and its socket; `pid` is the keeper's"),
     ("daemon.stopped", "code", "the daemon ends; every service was stopped or left as asked"),
     ("engine.restarted", "pid version services", "the engine died and was started again; no service noticed"),
+    ("daemon.upgrading", "version to by", "keeper and engine replace themselves; `engine.restarted` tells of the new ones"),
     ("service.removed", "", "the service is gone from the configuration and stopped"),
     ("run.orphaned", "run_id pid ended left verified_by", "what an earlier daemon had left running was ended"),
     ("run.tail", "run_id text", "the last lines of a run's output, redacted"),
@@ -66,6 +67,8 @@ _ENGINE = (
     ("limit.warning", "message", "a limit that was asked for could not be set as it was"),
     ("state.damaged", "path problem", "a file of ours was torn or unreadable; what was done instead"),
     ("run.adopted", "run_id pid", "a new engine has taken over a run that lived on without one"),
+    ("clock.gap", "slept_ms paused_ms", "the machine slept, or we were stopped with it; nobody is blamed for that time"),
+    ("job.resumed", "job verb open", "a new engine goes on with a command that the last one had begun"),
     ("clock.stepped", "by_ms", "the wall clock jumped; durations and windows are not touched"),
 )  # fmt: skip
 

@@ -21,6 +21,7 @@ VERBS = (
     "restart",
     "reload",
     "reset",
+    "upgrade",
     "wait",
     "logs",
     "events",

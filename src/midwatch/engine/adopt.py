@@ -1,0 +1,134 @@
+"""After keeper and engine were killed together: the runs that lived on are found and taken over.
+
+A run is adopted when its identity (pid, start time, boot) still stands, or when its marker or its FIFO is found in a
+process that leads its own session; the new keeper opens the FIFOs again and watches the process. Everything else of an
+earlier daemon is ended by identity before anything is started (restore.py). A FIFO that was replaced by something else
+costs the output, not the run. Must not decide what a service does next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any
+
+from midwatch.engine.run import Run
+from midwatch.model.identity import ProcId
+from midwatch.policy import defaults
+from midwatch.record.runs import RunRecord
+
+if TYPE_CHECKING:
+    from midwatch.engine.core import Engine, Service
+
+ALIVE = ("starting", "up", "stopping", "killing")
+GATE = "midwatch-gate"  # argv[0] of a waiting gate: it leaves by itself, its pipe died with the keeper
+
+
+async def adopt(engine: Engine, records: dict[str, RunRecord]) -> dict[str, Run]:
+    """Take over what lives on of the runs that the states speak of; returns them by run id."""
+    found = {}
+    for service in engine.services.values():
+        state = service.state
+        if state.phase in ALIVE and state.run is not None:
+            record = await _living(engine, service, state.run, records.get(state.run))
+            if record is not None:
+                found[state.run] = (service, record)
+    attached = await asyncio.gather(*(_attach(engine, service, record) for service, record in found.values()))
+    return {run.id: run for run in attached if run is not None}
+
+
+async def _living(
+    engine: Engine, service: Service, run_id: str, record: RunRecord | None
+) -> RunRecord | None:
+    """The record of a run that lives, made anew when it was lost; None when nothing of it can be adopted."""
+    if record is None or record.pid is None:
+        record = await _search(engine, service, run_id)
+    if record is None or record.pid is None:
+        return None
+    proc = ProcId(record.pid, record.start or 0, record.boot)
+    if service.state.pid is None:
+        await _gate_left(engine, proc)
+    return record if engine.machine.alive(proc) else None
+
+
+async def _search(engine: Engine, service: Service, run_id: str) -> RunRecord | None:
+    """An intent without a pid, or a torn record: by marker and FIFO. The main process leads its own session."""
+    machine = engine.machine
+    made = engine.spawner.make(service, run_id)
+    fifos = tuple(where["fifo"] for where in made.streams.values())
+    bearers = await asyncio.get_running_loop().run_in_executor(None, machine.find, made.marker, fifos)
+    leaders = [proc for proc in bearers if engine.keep_group or _leads(proc.pid)]
+    if not leaders:
+        return None
+    main = min(leaders, key=lambda proc: (proc.start, proc.pid))
+    made.containment = machine.leftover(run_id)
+    made.born(main, engine.keeper_pid, not engine.keep_group)
+    return made.record(machine.now().awake, "running")
+
+
+def _leads(pid: int) -> bool:
+    try:
+        return os.getsid(pid) == pid
+    except OSError:
+        return False
+
+
+async def _gate_left(engine: Engine, proc: ProcId) -> None:
+    """Nobody saw its gate open: if it still waits there it reads end of file now and leaves."""
+    for _ in range(defaults.GATE_LEAVES):
+        holder = engine.machine.holder(proc.pid)
+        if holder is None or holder.proc != proc or GATE not in holder.command:
+            return
+        await asyncio.sleep(defaults.GOODBYE)
+
+
+async def _attach(engine: Engine, service: Service, record: RunRecord) -> Run | None:
+    """Let the keeper watch it and pump its output again; None when it is gone meanwhile."""
+    run = Run.from_record(record, service.spec.launch, engine.keeper_pid, not engine.keep_group, adopted=True)
+    run.streams = {
+        name: {"fifo": where["fifo"], "log": newest_log(where["log"])} for name, where in run.streams.items()
+    }
+    answered: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+    limit = service.spec.logs.file_bytes
+    streams = {name: {**where, "limit": limit} for name, where in run.streams.items()}
+    engine.link.ask(
+        answered.set_result, op="attach", run=run.id, pid=record.pid, start=record.start, streams=streams
+    )
+    answer = await answered
+    if "errno" in answer:
+        return None
+    for name, words in (answer.get("lost") or {}).items():
+        fields = {"path": record.streams[name].fifo, "problem": f"output {name} of {run.id} is lost: {words}"}
+        engine.write("state.damaged", service=service.spec.id, run=run.id, fields=fields)
+    service.run = run
+    engine.runs[run.id] = run
+    engine.records.save(run.record(record.spawned_awake, "running"))
+    return run
+
+
+def newest_log(first: str) -> str:
+    """The file that the dead keeper wrote to last: `<run>.<stream>.<n>.log` with the highest n, full ones compressed."""
+    folder, name = os.path.split(first)
+    stem = name.rsplit(".", 2)[0]
+    numbers = [0]
+    try:
+        for entry in os.scandir(folder):
+            middle = entry.name.removeprefix(stem + ".").removesuffix(".gz").removesuffix(".log")
+            if entry.name.startswith(stem + ".") and middle.isdecimal():
+                numbers.append(int(middle) + entry.name.endswith(".gz"))
+    except OSError:
+        pass  # its first byte makes the folder
+    return os.path.join(folder, f"{stem}.{max(numbers)}.log")
+
+
+def unseen_since(engine: Engine, record: RunRecord | None) -> float:
+    """For how many seconds nobody looked at a run that is gone now: since the daemon's last sign of life, or the
+    run's own last output, whichever is later. 0 when neither is known."""
+    signs = []
+    logs = [newest_log(where.log) for where in record.streams.values()] if record is not None else []
+    for path in (engine.layout.beat, *logs):
+        try:
+            signs.append(os.stat(path).st_mtime)
+        except OSError:
+            continue
+    return max(0.0, engine.machine.now().wall - max(signs)) if signs else 0.0
