@@ -57,7 +57,7 @@ async def _search(engine: Engine, service: Service, run_id: str) -> RunRecord | 
     made = engine.spawner.make(service, run_id)
     fifos = tuple(where["fifo"] for where in made.streams.values())
     bearers = await asyncio.get_running_loop().run_in_executor(None, machine.find, made.marker, fifos)
-    leaders = [proc for proc in bearers if engine.keep_group or _leads(proc.pid)]
+    leaders = [proc for proc in bearers if engine.keep_group or _leads(engine, proc.pid)]
     if not leaders:
         return None
     main = min(leaders, key=lambda proc: (proc.start, proc.pid))
@@ -66,11 +66,9 @@ async def _search(engine: Engine, service: Service, run_id: str) -> RunRecord | 
     return made.record(machine.now().awake, "running")
 
 
-def _leads(pid: int) -> bool:
-    try:
-        return os.getsid(pid) == pid
-    except OSError:
-        return False
+def _leads(engine: Engine, pid: int) -> bool:
+    holder = engine.machine.holder(pid)
+    return holder is not None and holder.session == pid
 
 
 async def _gate_left(engine: Engine, proc: ProcId) -> None:

@@ -53,6 +53,7 @@ class FakeNet(Stage):
             process.env.get("MIDWATCH_RUN", ""),
             process.unit,
             process.manager,
+            process.session,
         )
 
     def find(self, marker: str, fifos: tuple[str, ...]) -> list[ProcId]:

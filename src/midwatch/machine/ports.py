@@ -132,6 +132,7 @@ class Holder(msgspec.Struct, frozen=True):
     marker: str = ""  # its MIDWATCH_RUN
     unit: str = ""  # cgroup leaf: x.service, or the id of a container
     manager: str = ""
+    session: int = 0  # its session's number: the pid of its leader
 
 
 class Machine(Protocol):

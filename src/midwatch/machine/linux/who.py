@@ -39,6 +39,7 @@ def holder(pid: int, boot: str, keeper: int, instance: str) -> Holder | None:
         printable(marker),
         unit,
         manager or _by_marker(marker, instance) or _by_ancestor(stat.ppid, keeper),
+        stat.session,
     )
 
 
