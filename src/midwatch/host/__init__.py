@@ -1,0 +1,1 @@
+"""Whoever runs Midwatch itself: systemd, launchd, supervisord, a container; who it is, what it wants to hear."""
