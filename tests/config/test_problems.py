@@ -25,7 +25,7 @@ BAD: list[tuple[str, int, str, str, str]] = [
     ("grace = '1s'", 3, "service.web.grace", "unknown key", "did you mean stop.grace?"),
     ("memory = { soft = '1G' }", 3, "service.web.memory.soft", "unknown key", "known here: hard"),
     ("fds = { warn = '70%' }", 3, "service.web.fds", "unknown key", ""),
-    ("schedule = '@daily'", 3, "service.web.schedule", "unknown key", ""),
+    ("pools = 4", 3, "service.web.pools", "unknown key", ""),
     ("[services.x]", 3, "services", "unknown key", "did you mean [service.NAME]?"),
     ("[midwach]", 3, "midwach", "unknown key", "did you mean [midwatch]?"),
     ("[midwatch]\nmemory_budget = '1G'", 4, "midwatch.memory_budget", "unknown key", "known here"),

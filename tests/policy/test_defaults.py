@@ -51,9 +51,12 @@ def test_figures_used_outside_the_policy() -> None:
         "PULSE": 5.0, "GAP": 10.0, "STAGGER_FOR": 30.0, "STAGGER": 0.25, "STATUS_EVERY": 1.0, "GATE_LEAVES": 100,
         "UPGRADE_CHECK": 20.0,
         "DEEP_EVERY": 30.0, "DEEP_TIMEOUT": 10.0, "DEEP_FAILURES": 3, "BACKLOG_EVERY": 5.0, "BACKLOG_SAMPLES": 3,
-        "PORT_FIRST": 5.0, "PORT_MOST": 60.0, "PORT_ANSWER": 2.0, "PORT_HOLDERS": 16, "PORT_RACE": 10.0,
+        "PORT_ANSWER": 2.0, "PORT_HOLDERS": 16,
         "HEIR_WAIT": 1.0, "HEIR_POLL": 0.05, "CAPTURE_WAIT": 3.0, "CAPTURE_DUMP": 0.5, "EVIDENCE_TAIL": 65536,
         "EVIDENCE_COUNT": 100, "EVIDENCE_BYTES": 33554432,
+        "SCHEDULE_CHECK": 60.0, "SCHEDULE_BACK": 10800.0, "SCHEDULE_MISSED": 1000,
+        "WATCH_DEBOUNCE": 0.5, "WATCH_MOST": 10.0, "WATCH_ROOTS": 2.0, "WATCH_POLL": 1.0, "WATCH_NAMED": 10,
+        "WATCH_NICE": 10, "WATCH_RETRY": 1.0, "WATCH_RETRY_MOST": 60.0, "WATCH_LINE_BYTES": 65536,
     }  # fmt: skip
     pinned = {f.name for f in FIGURES.values() if f.test == d._PIN}
     assert set(figures) == pinned

@@ -18,6 +18,7 @@ from midwatch.config.launch import Around, make_launch
 from midwatch.config.problems import Report, quoted
 from midwatch.config.rules import make_rules
 from midwatch.config.tables import Path, Values, read
+from midwatch.config.timing import make_listen
 from midwatch.model.service import Logs, ServiceSpec
 
 
@@ -41,6 +42,7 @@ def draft(report: Report, name: str, table: Any, around: Around) -> Draft | None
     values = read(report, base, table, SERVICE)
     names = _names(report, name, values)
     launch = make_launch(report, values, around)
+    launch = msgspec.structs.replace(launch, listen=make_listen(report, values, around))
     rules = make_rules(report, values, around)
     logs = Logs(values["output.file"], values["output.files"], values["output.compress"])
     source = f"{report.file}:{report.place(base)[0]}"
@@ -66,7 +68,8 @@ def _names(report: Report, name: str, values: Values) -> list[str]:
             f"{quoted(names[-1])} is longer than 64 characters",
             "use a shorter name",
         )
-    if len(names) > 1 and values["port"] is not None:
+    passed = any(one.endswith(f":{values['port']}") for one in values["listen"] or ())
+    if len(names) > 1 and values["port"] is not None and not passed:
         hint = "give each its own by $MIDWATCH_INSTANCE, or be sure that they share it (SO_REUSEPORT)"
         report.warn(values.path("port"), f"{len(names)} instances serve the same port {values['port']}", hint)
     return names

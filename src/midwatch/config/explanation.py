@@ -9,7 +9,7 @@ from __future__ import annotations
 from midwatch.config.keys import MIDWATCH, SERVICE
 from midwatch.config.problems import Loaded
 from midwatch.model import units
-from midwatch.model.service import Probe, ServiceSpec
+from midwatch.model.service import Probe, Schedule, ServiceSpec
 
 MEANINGS = {key.path: key.meaning for key in MIDWATCH + SERVICE}
 
@@ -57,6 +57,13 @@ def _service(spec: ServiceSpec) -> list[str]:
     for word, probe in (("ready", rules.ready), ("healthy", rules.health)):
         if probe:
             lines.append(f"  {word:<11} {_probe(probe)}")
+    if rules.schedule:
+        lines.append(f"  comes       {_schedule(rules.schedule)}")
+    if rules.file_watch:
+        quiet = units.format_seconds(rules.file_watch.debounce)
+        lines.append(f"  follows     {', '.join(rules.file_watch.paths)}; restarted after {quiet} without a change")
+    if launch.listen:
+        lines.append(f"  is given    {', '.join(launch.listen)} (LISTEN_FDS), open through restarts")
     if launch.memory_hard:
         lines.append(f"  memory      at most {units.exact_bytes(launch.memory_hard)}")
     return [*lines, f"  ends        {_ends(spec)}", f"  stops       {_stop(spec)}"]
@@ -81,11 +88,19 @@ def _probe(probe: Probe) -> str:
     return f"by {shown}, asked every {units.format_seconds(probe.every)}"
 
 
+def _schedule(schedule: Schedule) -> str:
+    zone = schedule.zone or "the machine's time zone"
+    limit = f", at most {units.format_seconds(schedule.deadline)} a run" if schedule.deadline else ""
+    missed = "one run makes up for missed ones" if schedule.catch_up else "missed ones are left out"
+    return f"at {schedule.cron} ({zone}){limit}; {missed}"
+
+
 def _ends(spec: ServiceSpec) -> str:
     rules = spec.rules
     budgets = rules.budgets
     hard = f", given up after {budgets.crash_hard}" if budgets.crash_hard else ", then slower, for ever"
-    clean = "done" if rules.oneshot or rules.on_clean == "stop" else "restarted"
+    over = rules.oneshot or rules.on_clean == "stop"
+    clean = "done until its next time" if rules.schedule else "done" if over else "restarted"
     crashes = f"{budgets.crash} crashes in a row are tried{hard}"
     permanent = ", ".join(map(str, rules.permanent_codes))
     return f"exit 0: {clean}; {crashes}" + (f"; held on exit {permanent}" if permanent else "")

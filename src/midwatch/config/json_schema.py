@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from midwatch.config.key import REQUIRED, Key, Unset
-from midwatch.config.keys import GROUPS, MIDWATCH, SERVICE
+from midwatch.config.keys import GROUPS, MIDWATCH, SERVICE, SHORT_FORMS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -56,8 +56,11 @@ def _table(keys: tuple[Key, ...]) -> dict[str, Any]:
                 },
             )
             target = inner["properties"]
+            if SHORT_FORMS.get(group) == last:
+                del inner["type"]
+                inner["anyOf"] = [{"type": "object", "required": [last]}, key.kind.schema]
         target[last] = _key(key)
-    required = [key.path for key in keys if key.default is REQUIRED]
+    required = [key.path for key in keys if key.default is REQUIRED and len(key.parts) == 1]
     return {"type": "object", "properties": properties, "additionalProperties": False} | (
         {"required": required} if required else {}
     )

@@ -12,6 +12,7 @@ from midwatch.config.key import Key, Row, Unset
 from midwatch.config.keys_ends import ENDS
 from midwatch.config.keys_life import LIFE
 from midwatch.config.keys_process import PROCESS
+from midwatch.config.keys_times import TIMES
 from midwatch.policy import defaults as d
 
 MIDWATCH: tuple[Key, ...] = (
@@ -46,15 +47,20 @@ MIDWATCH: tuple[Key, ...] = (
     ),
 )
 
-SERVICE: tuple[Key, ...] = PROCESS + LIFE + ENDS
+SERVICE: tuple[Key, ...] = PROCESS + LIFE + TIMES + ENDS
 
 # A group that means something only when it is written: without it none of its defaults is filled in.
-OPTIONAL_GROUPS = frozenset({"ready", "health", "deep"})
+OPTIONAL_GROUPS = frozenset({"ready", "health", "deep", "schedule", "watch"})
+
+# A group that may be written as the value of one of its keys.
+SHORT_FORMS = {"schedule": "cron", "watch": "paths"}
 
 GROUPS: dict[str, str] = {
     "ready": "when a start is complete",
     "health": "how to see that it still works",
     "deep": "a slower question that asks what the first one does not",
+    "schedule": "when it runs, if not all the time",
+    "watch": "files whose change restarts it",
     "restart": "how often it may end in which way",
     "backoff": "how long to wait before the next try",
     "stop": "how it is stopped",

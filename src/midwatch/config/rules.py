@@ -14,6 +14,7 @@ from midwatch.config.keys import find
 from midwatch.config.launch import Around
 from midwatch.config.problems import Report
 from midwatch.config.tables import Values
+from midwatch.config.timing import make_file_watch, make_schedule
 from midwatch.model import units
 from midwatch.model.service import Backoff, Budgets, Probe, Rules, Stop, Window
 from midwatch.policy.ladder import ladder_problems
@@ -55,6 +56,8 @@ def make_rules(report: Report, values: Values, around: Around) -> Rules:
         backlog=values["backlog"],
         launcher=values["launcher"],
         dump_signal=values["dump_signal"],
+        schedule=make_schedule(report, values),
+        file_watch=make_file_watch(report, values, around),
     )
     _check_ladder(report, values, rules, around.outer)
     return rules

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from midwatch.config.key import REQUIRED, Key, Unset
-from midwatch.config.keys import OPTIONAL_GROUPS
+from midwatch.config.keys import OPTIONAL_GROUPS, SHORT_FORMS
 from midwatch.config.kind import Bad, ManyBad, described, passable
 from midwatch.config.problems import Report, nearest
 
@@ -64,6 +64,8 @@ def _unknown(
             report.error(path, "unknown key", _suggest(name, names, keys, prefix))
             # Neither is what was probably meant missing, nor does the group ask nothing: no second complaint.
             values.failed |= {prefix.rstrip("."), prefix + (nearest(name, names) or "")}
+        elif prefix + name in SHORT_FORMS and not isinstance(value, dict):
+            values.given.add(prefix + name)
         elif name in groups and not isinstance(value, dict):
             report.error(
                 path, f"expected a table, found {described(value)}", _example(f"{prefix}{name}", keys)
@@ -117,6 +119,8 @@ def _dig(table: dict[str, Any], parts: tuple[str, ...]) -> tuple[bool, Any]:
     """Is the key written, and its raw value. A group that is no table was reported already."""
     value: Any = table
     for part in parts:
+        if not isinstance(value, dict) and SHORT_FORMS.get(parts[0]) == part:
+            return True, value
         if not isinstance(value, dict) or part not in value:
             return False, None
         value = value[part]

@@ -61,6 +61,14 @@ OVER_FIRST = _figure("OVER_FIRST", 1.0, "s", "first delay over a window; doubles
 DEGRADED_FIRST = _figure("DEGRADED_FIRST", 60.0, "s", "crash budget spent: an outage is retried once a minute", _BACKOFF + "test_degraded_delays_grow_to_five_minutes")
 DEGRADED_MOST = _figure("DEGRADED_MOST", 300.0, "s", "an outage that ends is noticed within five minutes", _BACKOFF + "test_degraded_delays_grow_to_five_minutes")
 RECHECK = _figure("RECHECK", 60.0, "s", "a lstat and a hash a minute cost nothing; a fixed config is found by itself", "test_held.py::test_a_held_service_rechecks_every_minute")
+PORT_FIRST = _figure("PORT_FIRST", 5.0, "s", "who holds the port may be leaving: a first look soon (ORP-6)", "test_port.py::test_a_conflict_waits_longer_and_longer_and_costs_nothing")
+PORT_MOST = _figure("PORT_MOST", 60.0, "s", "a port that is free again is noticed within a minute", "test_port.py::test_a_conflict_waits_longer_and_longer_and_costs_nothing")
+PORT_EARLY = _figure("PORT_EARLY", 10.0, "s after the start", "a program binds while it starts; a run that lived longer had its port", "test_port.py::test_an_early_end_beside_another_holder_is_a_conflict")
+PLANNED_CODE = _figure("PLANNED_CODE", 75, "exit code", "SVC-4: started again at once, inside the window of clean exits", "test_budgets.py::test_code_75_is_a_planned_restart")
+SCHEDULE_LATE = _figure("SCHEDULE_LATE", 60.0, "s", "cron's own resolution: later than this it was missed", "test_schedule.py::test_without_catch_up_a_late_time_is_skipped")
+WATCH_LOOP = _figure("WATCH_LOOP", Window(5, 60.0), "restarts by watched files", "a person saves and looks; six in a minute are a program", "test_watch.py::test_six_restarts_in_a_minute_are_a_loop")
+WATCH_EARLY = _figure("WATCH_EARLY", 2.0, "s after the start", "what changes so soon was most likely changed by the start itself", "test_watch.py::test_a_service_that_touches_what_it_watches_is_a_loop")
+WATCH_EARLY_LOOP = _figure("WATCH_EARLY_LOOP", Window(3, 60.0), "early changes", "once is chance, three times is a loop", "test_watch.py::test_a_service_that_touches_what_it_watches_is_a_loop")
 
 # -- stop ladder
 STOP_SIGNAL = _figure("STOP_SIGNAL", 15, "signal number", "SIGTERM is what every runtime handles", "test_stop.py::test_the_ladder_is_term_grace_kill")
@@ -82,11 +90,8 @@ BACKLOG_EVERY = _figure("BACKLOG_EVERY", 5.0, "s", "HLT-6: between two looks at 
 BACKLOG_SAMPLES = _figure("BACKLOG_SAMPLES", 3, "looks in a row", "HLT-6: a queue that is empty now and then is served", _PIN)
 
 # -- ports and launchers
-PORT_FIRST = _figure("PORT_FIRST", 5.0, "s", "the holder is often on its way out; doubles", _PIN)
-PORT_MOST = _figure("PORT_MOST", 60.0, "s", "a freed port is noticed within a minute, for one system call", _PIN)
 PORT_ANSWER = _figure("PORT_ANSWER", 2.0, "s", "ORP-2: who accepts and says nothing for so long is wedged", _PIN)
 PORT_HOLDERS = _figure("PORT_HOLDERS", 16, "processes", "a pre-forking server has its socket in every worker", _PIN)
-PORT_RACE = _figure("PORT_RACE", 10.0, "s of life", "a start that lost the port after our look fails at once", _PIN)
 HEIR_WAIT = _figure("HEIR_WAIT", 1.0, "s", "a launcher leaves before its child listens; design: within a second", _PIN)
 HEIR_POLL = _figure("HEIR_POLL", 0.05, "s", "twenty looks at one process table", _PIN)
 
@@ -97,6 +102,20 @@ EVIDENCE_TAIL = _figure("EVIDENCE_TAIL", 65536, "bytes of output", "a traceback 
 EVIDENCE_COUNT = _figure("EVIDENCE_COUNT", 100, "bundles", "a wedge an hour for four days", _PIN)
 EVIDENCE_BYTES = _figure("EVIDENCE_BYTES", 32 * MIB, "bytes in all", "bundles are some 100 KiB at most; half the journal", _PIN)
 PERMANENT_CODES = _figure("PERMANENT_CODES", (78,), "exit codes", "sysexits EX_CONFIG: retrying cannot help", "test_held.py::test_code_78_holds_the_service")
+
+# -- schedules and watched files
+SCHEDULE_CHECK = _figure("SCHEDULE_CHECK", 60.0, "s", "timers stand still during a suspend and know no clock step: looked at again at least this often", _PIN)
+SCHEDULE_BACK = _figure("SCHEDULE_BACK", 10800.0, "s", "Debian's cron: a clock set back by less repeats nothing, by more it was a correction", _PIN)
+SCHEDULE_MISSED = _figure("SCHEDULE_MISSED", 1000, "times", "counting on would hold up the loop: 1000 take 15 ms", _PIN)
+WATCH_DEBOUNCE = _figure("WATCH_DEBOUNCE", 0.5, "s", "an editor's save is over in 50 ms, a checkout or a formatter's pauses are shorter", _PIN)
+WATCH_MOST = _figure("WATCH_MOST", 10.0, "s", "changes that never pause are told all the same", _PIN)
+WATCH_ROOTS = _figure("WATCH_ROOTS", 2.0, "s", "a stat a path: folders that appear, go or are replaced where no event tells", _PIN)
+WATCH_POLL = _figure("WATCH_POLL", 1.0, "s", "without inotify every file is looked at: a tree of 10,000 takes 0.1 s", _PIN)
+WATCH_NAMED = _figure("WATCH_NAMED", 10, "paths", "one line of the journal; the rest is counted", _PIN)
+WATCH_NICE = _figure("WATCH_NICE", 10, "", "a build that writes thousands of files goes first", _PIN)
+WATCH_RETRY = _figure("WATCH_RETRY", 1.0, "s", "the watching helper died: first pause, doubles", _PIN)
+WATCH_RETRY_MOST = _figure("WATCH_RETRY_MOST", 60.0, "s", "one that always dies costs a start a minute", _PIN)
+WATCH_LINE_BYTES = _figure("WATCH_LINE_BYTES", 65536, "bytes a line", "ten paths of 4 KiB fit", _PIN)
 
 # -- bounds of what is kept
 LOG_FILE_BYTES = _figure("LOG_FILE_BYTES", 10 * MIB, "bytes a file", "ten seconds of `grep`, five files are an afternoon of a talker", _PIN)
@@ -157,7 +176,7 @@ def default_budgets() -> Budgets:
 
 def default_backoff() -> Backoff:
     """The delays a service has when its table says nothing."""
-    growing = {"degraded_first": DEGRADED_FIRST, "degraded_most": DEGRADED_MOST, "recheck": RECHECK}
+    growing = {"degraded_first": DEGRADED_FIRST, "degraded_most": DEGRADED_MOST, "recheck": RECHECK, "port": PORT_FIRST, "port_most": PORT_MOST}
     return Backoff(first=BACKOFF_FIRST, most=BACKOFF_MOST, jitter=JITTER, drain=DRAIN_DELAY, over=OVER_FIRST, **growing)
 
 
