@@ -36,7 +36,7 @@ class FakeMachine(FakeNet):
         """The living of a tree by the same rules as on Linux, and what an empty list would prove."""
         ours = self._below(self.keeper)
         keeper = self.procs.get(tree.keeper)
-        lineage = keeper is not None and keeper.status is None and keeper.start <= tree.main.start
+        lineage = keeper is not None and keeper.status is None and keeper.start <= tree.began
         roots = {
             process.pid for process in self.procs.values() if self._belongs(process, tree, ours, lineage)
         }
@@ -51,7 +51,7 @@ class FakeMachine(FakeNet):
         unknown = any(
             process.ppid == self.keeper
             and not (process.main or "MIDWATCH_RUN" in process.env or process.pid in roots | {self.engine})
-            and process.start >= tree.main.start
+            and process.start >= tree.began
             for process in self.procs.values()
         )
         return living, "not provable" if unknown else "tree"
@@ -61,7 +61,7 @@ class FakeMachine(FakeNet):
             return True
         if tree.run in process.seen_in:
             return True
-        if process.start < tree.main.start or tree.main.boot != self.boot:
+        if process.start < tree.began or tree.main.boot != self.boot:
             return False
         holder = self.procs.get(tree.main.pid)
         if process is holder and process.start == tree.main.start:

@@ -70,6 +70,12 @@ class Tree(msgspec.Struct, frozen=True):
     containment: Containment
     keeper: int
     own_group: bool = True  # False: shares the terminal's foreground group with us, never signal the group
+    since: int = 0  # start time of the run's first process, where `main` is what a launcher left; 0: `main` is it
+
+    @property
+    def began(self) -> int:
+        """Nothing of the run is older than this."""
+        return self.since or self.main.start
 
 
 class Ended(msgspec.Struct, frozen=True):

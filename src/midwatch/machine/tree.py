@@ -184,14 +184,14 @@ class Scanner:
         """Add what carries the marker; where the keeper lives only its own descendants have to be asked."""
         picture = found.snapshot
         keeper = picture.procs.get(tree.keeper)
-        alive = keeper is not None and not keeper.dead and keeper.start <= tree.main.start
+        alive = keeper is not None and not keeper.dead and keeper.start <= tree.began
         found.lineage = alive and self.source.subreaper
         index = self._index(picture, tree.keeper if found.lineage else 0)
         roots.update(
-            p for p in index.carriers.get(tree.marker, ()) if picture.procs[p].start >= tree.main.start
+            p for p in index.carriers.get(tree.marker, ()) if picture.procs[p].start >= tree.began
         )
         for stat in index.nameless:
-            if stat.pid in roots or stat.start < tree.main.start:
+            if stat.pid in roots or stat.start < tree.began:
                 continue
             if not found.lineage:
                 found.readable = found.readable and self.source.may_read(stat.pid)
