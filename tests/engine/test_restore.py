@@ -204,35 +204,6 @@ def test_a_stopped_service_stays_stopped(bare: Stagehand) -> None:
     assert bare.keeper.ops("spawn") == ["p.a.1"]
 
 
-def test_after_the_death_of_both_what_lives_is_ended_before_anything_starts(stage: Stagehand) -> None:
-    """Never two: the survivor is ended by identity, said as run.orphaned, then the next run starts."""
-    stage.apply(a_spec())
-    old = stage.pid()
-    stage.keeper_dies()
-    stage.boot()
-    stage.pass_time(1.5)
-    assert stage.dead(old)
-    assert stage.phase() == "up"
-    assert stage.keeper.ops("release") == ["p.a.1", "p.a.2"]
-    assert [line["run_id"] for line in stage.events("run.orphaned")] == ["p.a.1"]
-    assert stage.service().state.last_cause == "lost"
-
-
-def test_an_intent_without_a_record_is_looked_for_after_the_death_of_both(bare: Stagehand) -> None:
-    """Design 5: run.spawning was written, the process exists, its record was never made: found by its marker."""
-    real = bare.keeper.ask
-    bare.keeper.ask = lambda answer, **frame: real(lambda _: None, **frame)  # type: ignore[method-assign]
-    bare.apply(a_spec())
-    bare.keeper.ask = real  # type: ignore[method-assign]
-    assert not list(bare.layout.runs.glob("*.json"))
-    pid = bare.keeper.table["p.a.1"]["pid"]
-    bare.keeper_dies()
-    bare.boot()
-    bare.pass_time(1.5)
-    assert bare.dead(pid)
-    assert bare.phase() == "up"
-
-
 def test_a_reboot_keeps_budgets_and_starts_what_was_wanted(bare: Stagehand) -> None:
     """Another boot id: nothing to end, no exit invented, crash count kept."""
     bare.apply(a_spec(), a_spec("off"))
