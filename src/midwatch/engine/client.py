@@ -50,12 +50,7 @@ class Client:
         self.timeout = timeout
         self._buffer = bytearray()
         self._id = 0
-        self._socket = _connect(control, timeout)
-        try:
-            self._greet()
-        except BaseException:
-            self._socket.close()
-            raise
+        self.reconnect()
 
     def __enter__(self) -> Self:
         return self
@@ -64,6 +59,16 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def reconnect(self) -> None:
+        """Connect, or connect again to a successor of the daemon that hung up."""
+        self._buffer.clear()
+        self._socket = _connect(self.control, self.timeout)
+        try:
+            self._greet()
+        except BaseException:
+            self._socket.close()
+            raise
 
     def close(self) -> None:
         """Hang up; safe to repeat."""

@@ -11,7 +11,7 @@ import sys
 import time
 from typing import Any
 
-from midwatch.engine.client import Client, DaemonDown
+from midwatch.engine.client import Client, ClientError, DaemonDown, Refused
 from midwatch.engine.layout import Layout
 from midwatch.front.cli import instances, names, project
 from midwatch.front.cli.declare import Failure, Usage
@@ -19,6 +19,7 @@ from midwatch.front.cli.render import plain, say_json
 
 SLICE = 30.0  # seconds of one question to the daemon; it takes at most 60
 FOREVER = 86400.0
+SUCCESSOR = 15.0  # seconds for a new engine to answer after the last one died; it takes 0.2
 
 
 def by(verb: str) -> str:
@@ -111,10 +112,28 @@ def wait_for(client: Client, job: Any, patience: float) -> dict[str, Any]:
     while True:
         left = max(0.0, deadline - time.monotonic())
         piece = min(SLICE, left)
-        answer = client.call("job", patience=piece, id=job, wait=piece)
+        answer = _ask_again(client, job, piece)
         if answer.get("state") != "running" or left <= 0:
             answer.setdefault("services", {})
             return answer
+
+
+def _ask_again(client: Client, job: Any, piece: float) -> dict[str, Any]:
+    """The engine may die while we wait: its successor knows the job."""
+    limit = time.monotonic() + SUCCESSOR
+    while True:
+        try:
+            return client.call("job", patience=piece, id=job, wait=piece)
+        except ClientError as error:
+            if isinstance(error, Refused) or time.monotonic() > limit:
+                raise
+        client.close()
+        time.sleep(0.05)
+        try:
+            client.reconnect()
+        except ClientError:
+            if time.monotonic() > limit:
+                raise
 
 
 def verdict(result: dict[str, Any], no_wait: bool) -> int:
