@@ -149,6 +149,13 @@ def test_the_command_inherits_all_but_the_managers_notes() -> None:
     assert for_command(["true"], environ=kept | MANAGED).launch.env == kept
 
 
+def test_a_command_in_our_place_is_the_managers_child() -> None:
+    """SVC-1, SVC-10: with --exec what the outer manager says is meant for it, and so is an outer midwatch's marker."""
+    environ = {"PATH": "/bin", "HOME": "/h", **MANAGED}
+    assert for_command(["true"], environ=environ, in_place=True).launch.env == environ
+    assert "HOME" not in for_command(["true"], environ=environ, in_place=True, user="nobody").launch.env
+
+
 def test_env_wins_then_the_caller_then_files(tmp_path: Path) -> None:
     """SVC-15: a file never overwrites what is set already."""
     file = tmp_path / ".env"

@@ -9,6 +9,7 @@ import pytest
 
 from midwatch.config import environment
 from midwatch.config.loading import load
+from midwatch.config.problems import ConfigError
 
 if TYPE_CHECKING:
     from tests.config.conftest import Read
@@ -44,12 +45,41 @@ def test_a_variable_that_was_not_granted_is_absent(read: Read) -> None:
 
 
 def test_granting_by_the_beginning_of_a_name(read: Read) -> None:
-    """A * at the end takes all that begin so; what was meant for us alone only when named exactly (SVC-10)."""
+    """A * at the end takes all that begin so; never what was meant for us alone (SVC-10)."""
     assert {"AWS_KEY", "AWS_REGION"} <= env(read, "env_pass = ['AWS_*']").keys()
     everything = env(read, "env_pass = ['*']")
     assert "SECRET" in everything
     assert not {"NOTIFY_SOCKET", "LISTEN_FDS", "MIDWATCH_RUN"} & everything.keys()
-    assert env(read, "env_pass = ['NOTIFY_SOCKET']")["NOTIFY_SOCKET"] == "/run/x"
+    with pytest.raises(ConfigError, match="`pass_manager` lets it through"):
+        env(read, "env_pass = ['NOTIFY_SOCKET']")
+
+
+def test_what_an_outer_manager_says_is_passed_by_name(read: Read) -> None:
+    """SVC-10: only the name is kept, the value is the daemon's; neither sockets nor any other variable."""
+    loaded = read("[service.web]\ncommand = 'true'\npass_manager = ['NOTIFY_SOCKET']", environ=CALLER)
+    assert loaded.specs[0].launch.pass_manager == ("NOTIFY_SOCKET",)
+    assert "NOTIFY_SOCKET" not in loaded.specs[0].launch.env
+    with pytest.raises(ConfigError, match="about sockets"):
+        env(read, "pass_manager = ['LISTEN_FDS']")
+    with pytest.raises(ConfigError, match="`env_pass` passes on any other one"):
+        env(read, "pass_manager = ['HOME']")
+
+
+@pytest.mark.parametrize(
+    ("name", "outer"),
+    [
+        ("NOTIFY_SOCKET", True), ("WATCHDOG_USEC", True), ("WATCHDOG_PID", True), ("INVOCATION_ID", True),
+        ("JOURNAL_STREAM", True), ("SYSTEMD_EXEC_PID", True), ("XPC_SERVICE_NAME", True), ("LISTEN_FDS", True),
+        ("LISTEN_PID", True), ("LISTEN_FDNAMES", True), ("SUPERVISOR_ENABLED", True), ("MANAGERPID", True),
+        ("SYSTEMD_ACTIVATION_UNIT", True), ("FDSTORE", True), ("MAINPID", True), ("LISTEN_ADDR", False),
+        ("SYSTEMD_PAGER", False), ("STATE_DIRECTORY", False), ("MIDWATCH_RUN", False), ("PATH", False),
+    ],
+)  # fmt: skip
+def test_whose_variable_it_is(name: str, outer: bool) -> None:
+    """SVC-10: what managers set for their own child, and nothing that a person or a program sets."""
+    assert environment.of_outer(name) is outer
+    assert (name in environment.scrubbed({name: "x"}, False)) is (not outer and name != "MIDWATCH_RUN")
+    assert name in environment.scrubbed({name: "x"}, False, in_place=True)
 
 
 def test_what_is_written_wins(read: Read) -> None:

@@ -33,6 +33,7 @@ _SHORT = {
     "rlimit": "rlimits",
     "port": "port",
     "stderr": "output.stderr",
+    "pass": "pass_manager",
     **{
         name: f"restart.{name}" for name in ("crash", "crash_hard", "stable_after", "drain_code", "permanent")
     },
@@ -52,11 +53,13 @@ def for_command(
     keep: bool = False,
     env: Sequence[str] | Mapping[str, str | None] = (),
     stdin: Literal["null", "inherit"] = "null",
+    in_place: bool = False,
     environ: Mapping[str, str] | None = None,
     **options: object,
 ) -> ServiceSpec:
     """The spec of one command. Raises `ConfigError`, its keys being options.
 
+    `in_place`: the command takes our place (`run --exec`) and is told what the outer manager told us.
     `options` are named as in `OPTIONS` and None means not given, e.g. nice="10", memory="512M", grace="5s",
     ready_http="http://...", crash_hard=0 (never give up).
     """
@@ -68,7 +71,7 @@ def for_command(
     table["restart"]["on_clean"] = "restart" if keep else "stop"
     values = read(report, (), table, SERVICE)
     here = _here(report)
-    around = Around(here, PROJECT, os.environ if environ is None else environ, inherit=True)
+    around = Around(here, PROJECT, os.environ if environ is None else environ, inherit=True, in_place=in_place)
     launch = make_launch(report, values, around)
     rules = make_rules(report, values, around)
     if report.problems:

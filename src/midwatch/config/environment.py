@@ -3,8 +3,9 @@
 Precedence, lowest first: the base set of the caller's variables (PATH HOME USER LOGNAME SHELL LANG LC_* TZ
 TMPDIR TERM), `env_files` (later files win), variables granted by `env_pass`, `env`. A variable that is
 neither in the base set nor granted is absent (H10). The names of the base set's part are returned as
-`ambient`: they differ between a terminal, cron and ssh, and must not restart anything by themselves. Must
-not know who the service runs as beyond "somebody else".
+`ambient`: they differ between a terminal, cron and ssh, and must not restart anything by themselves. What an
+outer manager told us reaches no child unless `pass_manager` names it; its value is the daemon's own, so it is
+not in here (engine/run.py adds it). Must not know who the service runs as beyond "somebody else".
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ BASE = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR", "TER
 BASE_PREFIX = "LC_"
 OF_THE_USER = frozenset({"HOME", "USER", "LOGNAME", "SHELL"})
 
-# What an outer manager tells its own child and nobody else (SVC-10), and our own notes to ourselves.
+# What an outer manager tells its own child and nobody else (SVC-10). Of LISTEN_* and SYSTEMD_* only what is set by
+# systemd: LISTEN_ADDR is some program's setting, and SYSTEMD_PAGER a person's.
 MANAGERS = frozenset(
     [
         "NOTIFY_SOCKET",
@@ -26,10 +28,18 @@ MANAGERS = frozenset(
         "INVOCATION_ID",
         "JOURNAL_STREAM",
         "SYSTEMD_EXEC_PID",
+        "MANAGERPID",
+        "MANAGERPIDFDID",
+        "MAINPID",
+        "MAINPIDFDID",
+        "FDSTORE",
         "XPC_SERVICE_NAME",
+        "LAUNCHD_SOCKET",
     ]
 )
-MANAGERS_PREFIXES = ("LISTEN_", "SUPERVISOR_", "MIDWATCH_")
+SOCKETS = ("LISTEN_FD", "LISTEN_PID")  # say something about descriptors, which no child of ours inherits
+MANAGERS_PREFIXES = (*SOCKETS, "SUPERVISOR_", "SYSTEMD_ACTIVATION_")
+OURS = "MIDWATCH_"  # our own notes to ourselves
 INSTANCE = "MIDWATCH_HOME"  # names an instance on purpose; a nested midwatch means the same one
 
 PYTHON = {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
@@ -37,15 +47,21 @@ _INTERPRETER = re.compile(rb"(?:python|pypy)[0-9.]*w?")
 _SHEBANG = re.compile(rb"#![ \t]*(?:\S*/env[ \t]+(?:-S[ \t]+)?)?(?:\S*/)?(?:python|pypy)[0-9.]*(?:\s|$)")
 
 
-def scrubbed(environ: Mapping[str, str], other_user: bool) -> dict[str, str]:
-    """The caller's environment without what was meant for the caller alone."""
+def scrubbed(environ: Mapping[str, str], other_user: bool, *, in_place: bool = False) -> dict[str, str]:
+    """The caller's environment without what was meant for the caller alone. `in_place`: the service is the caller."""
     gone = OF_THE_USER if other_user else frozenset()
-    return {name: value for name, value in environ.items() if not of_manager(name) and name not in gone}
+    own = {name for name in environ if of_manager(name) and not in_place}
+    return {name: value for name, value in environ.items() if name not in own and name not in gone}
 
 
 def of_manager(name: str) -> bool:
-    """Was this variable meant for the manager's direct child only?"""
-    return name in MANAGERS or (name.startswith(MANAGERS_PREFIXES) and name != INSTANCE)
+    """Was this variable meant for the manager's direct child only, be it another manager or ourselves?"""
+    return of_outer(name) or (name.startswith(OURS) and name != INSTANCE)
+
+
+def of_outer(name: str) -> bool:
+    """Does a manager outside of us set this for its own child?"""
+    return name in MANAGERS or name.startswith(MANAGERS_PREFIXES)
 
 
 def base(environ: Mapping[str, str], other_user: bool) -> dict[str, str]:

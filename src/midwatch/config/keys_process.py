@@ -30,6 +30,13 @@ PROCESS: tuple[Key, ...] = (
         "further variables of the caller to pass on (a * at the end: all that begin so)",
         '["AWS_*"]',
     ),
+    Key(
+        "pass_manager",
+        c.TEXTS,
+        Unset("none"),
+        "variables of the manager that runs midwatch which it may see",
+        '["INVOCATION_ID"]',
+    ),
     Key("user", k.USER, Unset("the caller"), "who it runs as (needs root)", '"www-data"'),
     Key("umask", k.UMASK, Unset("the daemon's"), "permissions that new files do not get", '"027"'),
     Key(

@@ -22,7 +22,8 @@ from midwatch.model.service import Launch
 class Around(msgspec.Struct):
     """What a service is read in: the file's folder, the project, and the caller's environment.
 
-    `inherit`: the caller's whole environment goes on to the service (`midwatch run`). `outer`: seconds after
+    `inherit`: the caller's whole environment goes on to the service (`midwatch run`). `in_place`: the command
+    takes our place, so what the outer manager says is meant for it (`run --exec`). `outer`: seconds after
     which an outer manager kills us during a stop, if known.
     """
 
@@ -30,6 +31,7 @@ class Around(msgspec.Struct):
     project: str
     environ: Mapping[str, str]
     inherit: bool = False
+    in_place: bool = False
     outer: float | None = None
 
 
@@ -71,8 +73,25 @@ def make_launch(report: Report, values: Values, around: Around) -> Launch:
         stderr=values["output.stderr"],
         pty=values["pty"],
         port=values["port"],
+        pass_manager=_passed(report, values),
         ambient=ambient,
     )
+
+
+def _passed(report: Report, values: Values) -> tuple[str, ...]:
+    """The outer manager's variables that go through, each a name of one (SVC-10)."""
+    for name in values["pass_manager"] or ():
+        if name.startswith(environment.SOCKETS):
+            report.error(values.path("pass_manager"), f"{quoted(name)} is about sockets, which stay with midwatch",
+                         "`listen` opens sockets for a service")  # fmt: skip
+        elif not environment.of_outer(name):
+            report.error(values.path("pass_manager"), f"{quoted(name)} is not a variable of an outer manager",
+                         "`env_pass` passes on any other one")  # fmt: skip
+    for name in values["env_pass"] or ():
+        if environment.of_outer(name):
+            report.error(values.path("env_pass"), f"{quoted(name)} is meant for midwatch itself",
+                         "`pass_manager` lets it through")  # fmt: skip
+    return tuple(sorted(set(values["pass_manager"] or ())))
 
 
 def _env(
@@ -87,7 +106,7 @@ def _env(
         if around.inherit or name in environment.BASE or name in (values["env_pass"] or ()):
             report.warn(values.base, f"the variable {quoted(name)} is not UTF-8 text and is left out")
     if around.inherit:
-        env = from_files | environment.scrubbed(caller, other_user)
+        env = from_files | environment.scrubbed(caller, other_user, in_place=around.in_place)
         environment.apply(env, own)
         return env, ()
     base = environment.base(caller, other_user)
