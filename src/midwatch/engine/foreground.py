@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from midwatch.engine.follow import Follower
-from midwatch.model.exit import ExitFacts
 from midwatch.policy import defaults
 from midwatch.policy.exitcode import run_exit_code
 
@@ -36,7 +35,6 @@ class Foreground:
         self._over: Service | None = None
         self._drained: set[str] = set()
         self._finished = False
-        self._last: ExitFacts | None = None
         engine.on_change.append(self._changed)
         engine.on_line.append(self._told)
 
@@ -82,9 +80,6 @@ class Foreground:
         if self._json:
             told = {"schema_version": 1, "ts": self._engine.machine.now().wall, "event": event, "service": service}
             print(msgspec.json.encode({**told, **fields}).decode(), file=sys.stderr, flush=True)
-        if event == "run.exited":
-            status = fields.get("status")
-            self._last = ExitFacts(status=status, duration=fields.get("duration_ms", 0) / 1000)
         quiet = self._json or (event == "backoff" and not fields.get("ms"))
         if event in ("backoff", "budget.exhausted", "service.held", "run.spawn_failed", "health.warn",
                      "supervision.gave_up", "limit.warning") and not quiet:  # fmt: skip
@@ -100,4 +95,4 @@ class Foreground:
         self._finished = True
         for follower in self._followers.values():
             follower.finish(defaults.DRAIN_PATIENCE)
-        self._leave(run_exit_code(self._over.state, self._last))
+        self._leave(run_exit_code(self._over.state))

@@ -119,18 +119,26 @@ class PortBusy(_Event, frozen=True, tag="port_busy"):
 
 
 class Wedged(_Event, frozen=True, tag="wedged"):
-    """The run is alive and does not work: proven without asking it (no vote of several needed)."""
+    """The run is alive and does not work: proven without asking it (no vote of several needed).
+
+    Told again while it lasts, and once with `over` when it works again.
+    """
 
     run: str
     reason: Literal["watchdog", "backlog"]
     detail: str
+    over: bool = False
 
 
 class Due(_Event, frozen=True, tag="due"):
-    """A scheduled time has come. `slot` is its wall time, `missed` how many earlier ones had nobody to run them."""
+    """A scheduled time has come. `slot` is its wall time, `missed` how many earlier ones had nobody to run them.
+
+    `late`: seconds since the slot, more than a moment only after a sleep or an absence of ours.
+    """
 
     slot: float
     missed: int = 0
+    late: float = 0.0
 
 
 class Changed(_Event, frozen=True, tag="changed"):

@@ -18,7 +18,7 @@ Cause = Literal[
     "oom",  # the kernel's OOM killer, with evidence
     "memory-guard",
     "fd-guard",
-    "unhealthy",  # we stopped it because it was not ready in time or failed its health probe
+    "unhealthy",  # we stopped it because it was not ready in time, failed a health check or took too long
     "segfault",  # SIGSEGV, SIGBUS
     "abort",  # SIGABRT
     "killed",  # a signal we did not send (TERM, KILL, INT, HUP, QUIT)
@@ -44,6 +44,7 @@ class ExitFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     cpu_seconds: float | None = None
     strays: int = 0  # processes of the tree that outlived the main process
     heir: int | None = None  # pid of one of them that serves the service's port: the main process was a launcher
+    port: int | None = None  # told with `heir` or `port_owner`
     port_owner: str = ""  # who else holds the service's port at that moment, in words; "": nobody
     unseen: float = 0.0  # status None: it died within so many seconds before it was found gone
 

@@ -133,6 +133,12 @@ class Rules(msgspec.Struct, frozen=True, omit_defaults=True):
     schedule: Schedule | None = None
     file_watch: FileWatch | None = None
 
+    @property
+    def watching(self) -> tuple[object, ...]:
+        """What a run that is up is watched for; empty: nothing."""
+        found = (self.health, self.deep, self.watchdog, None if self.backlog == "off" else self.backlog)
+        return found if any(found) else ()
+
 
 class Launch(msgspec.Struct, frozen=True, omit_defaults=True):
     """Everything a new process is made from. A change of any field restarts the service on reload."""

@@ -74,6 +74,10 @@ class ServiceState(msgspec.Struct, frozen=True, omit_defaults=True):
     gone: str | None = None  # the tree was verified gone this way, but the main process's exit is not recorded yet
     stopping_since: float | None = None  # awake time of stop.begin
     fingerprint: str = ""  # of the precondition that failed, while held
+    failing: str = ""  # what makes `health` failing: "health", "deep", "not_ready", "watchdog", "backlog"
+    deep_failures: int = 0
+    forgiven: float = 0.0  # seconds of this run in which everything stood still: no life, and nobody's fault
+    blocker: str = ""  # who held the port last, in words
     followed: bool = False  # `pid` is what a launcher left behind, not what was spawned
     slot: float | None = None  # wall time of the last scheduled time that was dealt with
     decision: str = ""  # the last decision, in words with its arithmetic

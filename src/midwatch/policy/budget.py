@@ -16,8 +16,9 @@ from midwatch.model.exit import Cause
 from midwatch.model.service import Window
 from midwatch.model.state import Plan
 from midwatch.model.units import format_seconds
-from midwatch.policy.backoff import crash_delay, degraded_delay, memory_delay, over_delay
-from midwatch.policy.classify import COSTS
+from midwatch.policy.backoff import crash_delay, degraded_delay, doubled, memory_delay, over_delay
+from midwatch.policy.classify import COSTS, port_words
+from midwatch.policy.defaults import PORT_EARLY
 from midwatch.policy.draft import Draft
 
 Notes = list[Note]
@@ -66,14 +67,20 @@ def spend_slow(d: Draft, base: str) -> Notes:
     return []
 
 
-def judge(d: Draft, cause: Cause, duration: float) -> tuple[Plan, Notes]:
-    """Spend the budget of `cause` and say what follows. Warnings are returned, to be written after run.exited."""
+def judge(d: Draft, cause: Cause, duration: float, planned: bool = False) -> tuple[Plan, Notes]:
+    """Spend the budget of `cause` and say what follows. Warnings are returned, to be written after run.exited.
+
+    `planned`: it left to be started again (75).
+    """
     budget = COSTS[cause]
     if cause == "permanent":
         return held(d, "permanent exit code"), []
-    if budget == "clean" and (d.rules.oneshot or d.rules.on_clean == "stop"):
+    if d.rules.schedule is not None:
+        return _scheduled(d, cause)
+    if budget == "clean" and not planned and (d.rules.oneshot or d.rules.on_clean == "stop"):
         return Plan("done", 0.0, "clean_exit", "ended with 0 as it was meant to, not started again"), []
-    plan, notes = (_windowed if budget in _LABELS else _crash)(d, cause, duration)
+    label = "planned restart" if planned else "ended unseen" if cause == "lost" else _LABELS.get(budget or "", "")
+    plan, notes = _windowed(d, cause, duration, label) if label else _crash(d, cause, duration)
     return plan, notes + spend_slow(d, budget or "crash")
 
 
@@ -82,6 +89,38 @@ def held(d: Draft, what: str) -> Plan:
     every = d.rules.backoff.recheck
     words = f"{what}: a new try cannot help; looked at again every {format_seconds(every)}, started when it changed"
     return Plan("held", every, what, words)
+
+
+def conflict(d: Draft, owner: str, port: int | None, do: str = "", **known: object) -> tuple[Plan, Notes]:
+    """Somebody else holds the port: no crash, said once for each holder, tried again slowly for ever (ORP-6)."""
+    over = d.s.episodes.get("port", 0) + 1
+    delay = doubled(d.rules.backoff.port, over - 1, d.rules.backoff.port_most)
+    words = f"{port_words(port)} is held by {owner}{do and f': {do}'}; {_next(delay)}, no crash counted"
+    told = {"run_id": d.run, "port": port, "owner": owner, **known, "do": do, "decision": words}
+    new = over == 1 or owner != d.s.blocker
+    episode(d, "port", over)
+    d.set(blocker=owner)
+    fields = {k: v for k, v in told.items() if v not in (None, "")}
+    return Plan("waiting", delay, "port-conflict", words), [Note("port.conflict", fields)] if new else []
+
+
+def _scheduled(d: Draft, cause: Cause) -> tuple[Plan, Notes]:
+    """The next time comes by the clock, whatever happened; failures in a row are said once an episode."""
+    if COSTS[cause] in ("clean", "drain"):
+        closed = Note("health.recovered", {"run_id": d.run, "budget": "schedule"})
+        notes = [closed] if "schedule" in d.s.episodes else []
+        episode(d, "schedule", 0)
+        d.set(crash_count=0)
+        return Plan("scheduled", 0.0, cause, "ended as it was meant to, waits for its next time"), notes
+    count = d.s.crash_count + 1
+    d.set(crash_count=count)
+    words = f"{cause}, failure {count} in a row: not tried again before its next time"
+    plan, limit = Plan("scheduled", 0.0, cause, words), d.rules.budgets.crash
+    if count < limit or "schedule" in d.s.episodes:
+        return plan, []
+    episode(d, "schedule", 1)
+    fields = {"reason": "schedule_failing", "budget": "schedule", "count": count, "decision": words}
+    return plan, [Note("health.warn", fields)]
 
 
 def _next(delay: float) -> str:
@@ -127,10 +166,9 @@ def _wait(delay: float, reason: str, words: str) -> Plan:
     return Plan("backoff" if delay > 0 else "starting", delay, reason, f"{words}, {_next(delay)}")
 
 
-def _window(d: Draft, name: str, cause: Cause, duration: float) -> tuple[int, str, Notes]:
+def _window(d: Draft, name: str, label: str, duration: float) -> tuple[int, str, Notes]:
     """Spend a fast window: times over in a row, the arithmetic in words, the warning of a new episode."""
     window = window_of(d, name)
-    label = _LABELS[name] if cause != "lost" else "ended unseen"
     if window is None:
         return 0, label, []
     count = push(d, name, window)
@@ -142,24 +180,25 @@ def _window(d: Draft, name: str, cause: Cause, duration: float) -> tuple[int, st
     words = f"{label} {count} of {window.limit} in {format_seconds(window.seconds)}"
     if over or count > window.limit:
         over += 1
-        words += ", over budget"
+        words = f"{label} {over} over the budget of {window.limit} in {format_seconds(window.seconds)}"
         if over == 1:
             notes.append(_warning(_CLEAN_LOOP if name == "clean" else f"{name}_loop", name, count, window, words))
     episode(d, name, over)
     return over, words, notes
 
 
-def _windowed(d: Draft, cause: Cause, duration: float) -> tuple[Plan, Notes]:
+def _windowed(d: Draft, cause: Cause, duration: float, label: str) -> tuple[Plan, Notes]:
     """Causes with a sliding window: inside it their own delay, over it (drains apart) slower and slower."""
     name = COSTS[cause] or ""
-    over, words, notes = _window(d, name, cause, duration)
+    over, words, notes = _window(d, name, label, duration)
     if name == "drain":
         delay, reason = d.rules.backoff.drain, "drain"
     elif name == "memory":
         delay, reason = memory_delay(d.rules.backoff, over), "memory"
     else:  # clean exits and outside kills: at once inside the window
         delay = over_delay(d.rules.backoff, over)
-        reason = "budget_exceeded" if over else "clean_exit" if cause == "clean" else cause
+        first = label.replace(" ", "_") if cause == "clean" else cause  # "clean_exit", "planned_restart"
+        reason = "budget_exceeded" if over else first
     return _wait(delay, reason, words), notes
 
 
@@ -194,10 +233,12 @@ def _heals_at(d: Draft, name: str) -> float:
     born = d.now - d.age
     if name == "crash":
         return born + d.rules.budgets.stable_after
+    if name == "port":  # an answer proves it at once, life alone after a while
+        return born if d.s.ready and d.rules.ready else born + PORT_EARLY
     if name.endswith("_slow"):
         return room_at(d, name)
     window = window_of(d, name) if name in _LABELS else None
-    return born + window.seconds if window else inf  # "unhealthy" is closed by a probe, not by time
+    return born + window.seconds if window else inf  # the others are closed by a probe, not by time
 
 
 def heal_at(d: Draft) -> float | None:
@@ -211,4 +252,7 @@ def heal(d: Draft) -> None:
     for name in tuple(d.s.episodes):
         if _heals_at(d, name) <= d.now:
             episode(d, name, 0)
-            d.note("health.recovered", run_id=d.run, budget=name)
+            if name == "port":
+                d.note("port.free", run_id=d.run)
+            else:
+                d.note("health.recovered", run_id=d.run, budget=name)

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 from midwatch.model.exit import Cause, ExitFacts, Verdict
 from midwatch.model.service import Rules
 from midwatch.model.units import format_bytes, format_seconds
+from midwatch.policy.defaults import PLANNED_CODE, PORT_EARLY
 
 Why = Literal["requested", "unhealthy"] | None
 Words = tuple[str, ...]
@@ -56,6 +57,16 @@ def reported_signal(code: int | None) -> int | None:
     return code - 128 if code is not None and 128 < code <= 192 else None
 
 
+def planned(facts: ExitFacts) -> bool:
+    """Did it leave to be started again (75)?"""
+    return facts.code == PLANNED_CODE
+
+
+def port_words(port: int | None) -> str:
+    """ "port 8787", or "its port" when the number was not told."""
+    return f"port {port}" if port else "its port"
+
+
 def how(facts: ExitFacts) -> str:
     """The raw end in words: "exit code 3", "SIGKILL"."""
     if facts.signal is not None:
@@ -93,6 +104,21 @@ def _lived(c: Context) -> Words:
     return (f"{how(c.facts)} after {format_seconds(c.facts.duration)}",)
 
 
+def _clean_words(c: Context) -> Words:
+    return (*_lived(c), *(("this code asks for a planned restart",) if planned(c.facts) else ()))
+
+
+def _lost_words(c: Context) -> Words:
+    if not c.facts.unseen:
+        return ("it ended while nobody could read its status",)
+    first, last = (format_seconds(max(0.0, s)) for s in (c.facts.duration - c.facts.unseen, c.facts.duration))
+    return (f"it died between {first} and {last} after its start, while nobody looked",)
+
+
+def _port_words(c: Context) -> Words:
+    return (*_lived(c), f"at that moment {port_words(c.facts.port)} was held by {c.facts.port_owner}")
+
+
 def _crash_words(c: Context) -> Words:
     words = _lived(c)
     reported = reported_signal(c.facts.code)
@@ -115,15 +141,19 @@ def _wrapper_doubts(c: Context) -> Words:
 RULES: tuple[Rule, ...] = (
     Rule("requested", 1.0, lambda c: c.why == "requested", _stop_words),
     Rule("unhealthy", 1.0, lambda c: c.why == "unhealthy",
-         lambda c: ("we stopped it: it was not ready in time or failed its health probe", *filter(None, [c.detail]))),
-    Rule("lost", 0.5, lambda c: c.facts.status is None, lambda _: ("it ended while nobody could read its status",),
+         lambda c: ("we stopped it: it was not ready in time, failed a health check or took too long",
+                    *filter(None, [c.detail]))),
+    Rule("lost", 0.5, lambda c: c.facts.status is None, _lost_words,
          lambda _: ("the exit code is unknown, so a crash cannot be excluded",)),
     Rule("drain", 1.0, lambda c: c.facts.code is not None and c.facts.code == c.rules.drain_code,
          lambda c: (f"it left by itself with its declared drain code {c.rules.drain_code}",)),
+    Rule("port-conflict", 0.85, lambda c: bool(c.facts.port_owner and c.facts.code) and c.facts.duration <= PORT_EARLY,
+         _port_words, lambda _: ("it may have had another reason as well: its last lines of output tell",),
+         do=("stop that holder, or give this service another port; it is tried again by itself",)),
     Rule("permanent", 1.0, lambda c: c.facts.code in c.rules.permanent_codes,
          lambda c: (f"exit code {c.facts.code} says that a new try cannot help (78: configuration error)",),
          do=("read the last lines of its output and correct the configuration; it is looked at again by itself",)),
-    Rule("clean", 1.0, lambda c: c.facts.code == 0, _lived),
+    Rule("clean", 1.0, lambda c: c.facts.code == 0 or planned(c.facts), _clean_words),
     Rule("oom", 0.95, lambda c: (c.facts.code == 137 or c.got("SIGKILL"))
          and (c.facts.oom_kills > 0 or c.facts.kernel_oom is not None), _oom_words, _wrapper_doubts,
          do=("raise its memory line, or find what grows: the kernel killed it, not its own fault handling",)),
@@ -151,7 +181,7 @@ def classify(facts: ExitFacts, rules: Rules, why: Why = None, by: str = "", deta
 COSTS: dict[Cause, str | None] = {
     "requested": None, "permanent": None, "clean": "clean", "drain": "drain", "unhealthy": "unhealthy",
     "killed": "killed", "lost": "killed", "oom": "memory", "memory-guard": "memory", "fd-guard": "memory",
-    "crash": "crash", "segfault": "crash", "abort": "crash", "port-conflict": "crash", "spawn-failed": "crash",
+    "crash": "crash", "segfault": "crash", "abort": "crash", "port-conflict": "port", "spawn-failed": "crash",
 }  # fmt: skip
 
 

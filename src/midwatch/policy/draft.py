@@ -35,8 +35,8 @@ class Draft:
 
     @property
     def age(self) -> float:
-        """Seconds the current run has lived; 0 when nobody saw it begin."""
-        return 0.0 if self.s.spawned_at is None else self.now - self.s.spawned_at
+        """Seconds the current run has lived, without those it stood still; 0 when nobody saw it begin."""
+        return 0.0 if self.s.spawned_at is None else self.now - self.s.spawned_at - self.s.forgiven
 
     def set(self, **changes: Any) -> None:
         self.s = replace(self.s, **changes)

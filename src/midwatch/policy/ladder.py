@@ -21,7 +21,7 @@ def ladder_problems(rules: Rules, outer: float | None = None) -> list[str]:
             problems.append(f"stop.{name} is {value}: it has to be 0 or more and finite")
     if rules.stop.verify == 0:
         problems.append("stop.verify is 0: nothing could be verified before it is reported")
-    for name, probe in (("ready", rules.ready), ("health", rules.health)):
+    for name, probe in (("ready", rules.ready), ("health", rules.health), ("deep", rules.deep)):
         problems += _probe_problems(name, probe) if probe else []
     takes = rules.stop.grace + rules.stop.verify + STOP_MARGIN
     if outer is not None and takes >= outer:

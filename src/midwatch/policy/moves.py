@@ -6,12 +6,13 @@ Each move leaves a state that the table knows. There is one way to do each: `spa
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
-from midwatch.model.action import Kill, Note, Signal, Spawn, Watch
+from midwatch.model.action import Capture, Kill, Note, Signal, Spawn, Watch
 from midwatch.model.exit import Cause, ExitFacts, Verdict
 from midwatch.model.state import Plan
-from midwatch.policy.budget import heal_at
+from midwatch.policy.budget import episode, heal_at
 from midwatch.policy.classify import signal_name
 from midwatch.policy.draft import Draft
 
@@ -19,21 +20,51 @@ from midwatch.policy.draft import Draft
 def spawn(d: Draft) -> None:
     """Start the next run. Everything about the last one is forgotten except its verdict and the budgets."""
     number = d.s.run_no + 1
+    episode(d, "backlog", 0)
     run = f"{d.s.id.replace('/', '.')}.{number}"
     d.note("run.spawning", run_id=run)
     d.do(Spawn(run))
     d.enter(
         "starting", run=run, run_no=number, pid=None, spawned_at=None, ready=False, health="unknown",
-        probe_failures=0, probe_detail="", why_stopping=None, respawn=False, plan=None, hurry=False, gone=None,
-        stopping_since=None, asked_by="", fingerprint="",
+        probe_failures=0, probe_detail="", deep_failures=0, failing="", why_stopping=None, respawn=False, plan=None,
+        hurry=False, gone=None, stopping_since=None, asked_by="", fingerprint="", followed=False, forgiven=0.0,
     )  # fmt: skip
+
+
+def retry(d: Draft) -> None:
+    """Try again, or for the first time. One with a schedule waits for its time; only a busy port made it late."""
+    schedule = d.rules.schedule
+    if schedule is None or d.s.phase == "waiting":
+        spawn(d)
+        return
+    words = f"scheduled: {schedule.cron}"
+    d.note("schedule.armed", cron=schedule.cron, zone=schedule.zone)
+    d.enter("scheduled", plan=None, decision=words)
+    d.settle(True, words)
+
+
+def deadline(d: Draft) -> float:
+    """When the living run of a schedule has used up its time."""
+    limit = d.rules.schedule.deadline if d.rules.schedule else None
+    return inf if limit is None else d.now - d.age + limit
+
+
+def alarm(d: Draft, at: float | None) -> None:
+    """Look at the living run at `at`, or at its deadline if that comes first."""
+    first = min(inf if at is None else at, deadline(d))
+    d.set(wake_at=None if first == inf else first)
+
+
+def ready_by(d: Draft) -> float | None:
+    """When the start has to be done; None without a ready probe."""
+    return d.now - d.age + d.rules.ready.within if d.rules.ready else None
 
 
 def came_up(d: Draft) -> None:
     """The run is ready, or has no ready probe and exists."""
-    d.enter("up", ready=True, health="unknown", probe_failures=0, probe_detail="")
-    d.set(wake_at=heal_at(d))
-    if d.rules.health is not None:
+    d.enter("up", ready=True, health="unknown", failing="", probe_failures=0, deep_failures=0, probe_detail="")
+    alarm(d, heal_at(d))
+    if d.rules.watching:
         d.do(Watch(d.run, "health"))
     d.settle(True, f"up, pid {d.s.pid}")
 
@@ -44,12 +75,12 @@ def await_ready(d: Draft) -> None:
         came_up(d)
     else:
         d.do(Watch(d.run, "ready"))
-        d.set(wake_at=d.now - d.age + d.rules.ready.within)
+        alarm(d, ready_by(d))
 
 
 def unwatch(d: Draft) -> None:
     """Stop probing a run that is going to end."""
-    if (d.s.phase == "up" and d.rules.health) or (d.s.phase == "starting" and d.rules.ready and d.s.pid):
+    if (d.s.phase == "up" and d.rules.watching) or (d.s.phase == "starting" and d.rules.ready and d.s.pid):
         d.do(Watch(d.run, None))
 
 
@@ -60,6 +91,15 @@ def begin_stop(d: Draft, reason: str, by: str) -> None:
     d.note("stop.begin", run_id=d.run, reason=reason, by=by, signal=signal_name(stop.signal), grace_ms=grace)
     unwatch(d)
     d.set(stopping_since=d.now, asked_by=by, decision=f"stopping: {reason}" + (f" by {by}" if by else ""))
+
+
+def stop_unhealthy(d: Draft, reason: str, words: str, plan: Plan) -> None:
+    """Evidence first, then the ladder (HLT-7); then `plan`."""
+    d.do(Capture(d.run, reason))
+    d.set(why_stopping="unhealthy", plan=plan, respawn=False, hurry=False)
+    begin_stop(d, "unhealthy", "")
+    d.set(decision=words)
+    ladder(d)
 
 
 def ladder(d: Draft, signalled: bool = False) -> None:
@@ -107,7 +147,7 @@ def count_restart(d: Draft, cause: Cause) -> None:
 
 def follow(d: Draft, plan: Plan) -> None:
     """Enter what was planned for the time after the tree is gone."""
-    if plan.phase in ("starting", "backoff", "degraded"):
+    if plan.phase in ("starting", "backoff", "degraded", "waiting"):
         fields = {"reason": plan.reason, "crash_count": d.s.crash_count, "decision": plan.message}
         d.note("backoff", ms=round(plan.delay * 1000), **fields)
     if plan.phase == "starting":
@@ -120,9 +160,10 @@ def follow(d: Draft, plan: Plan) -> None:
         d.note("supervision.gave_up", crash_count=count, limit=limit, cause=cause, decision=plan.message)
     elif plan.phase == "done":
         d.note("service.done", cause=d.s.last_cause, decision=plan.message)
-    d.enter(plan.phase, d.now + plan.delay if plan.phase in ("backoff", "degraded", "held") else None, plan=None)
-    if plan.phase in ("held", "gave_up", "degraded", "done"):
-        d.settle(plan.phase == "done", plan.message)
+    timed = plan.phase in ("backoff", "degraded", "waiting", "held")
+    d.enter(plan.phase, d.now + plan.delay if timed else None, plan=None)
+    if plan.phase not in ("pending", "backoff"):
+        d.settle(plan.phase == "done" or plan.reason == "clean", plan.message)
 
 
 def go_on(d: Draft, verified_by: str, ended: int = 0) -> None:

@@ -20,13 +20,13 @@ def rebase(state: ServiceState, saved: Now, now: Now) -> ServiceState:
     shift = now.awake - saved.awake - max(0.0, now.wall - saved.wall)
     windows = {name: tuple(min(t + shift, now.awake) for t in times) for name, times in state.windows.items()}
     fresh = ServiceState(state.id, state.rules, state.phase, state.want, since=now.awake, run=state.run)
-    if state.phase not in ("stopped", "held", "gave_up", "done"):
+    if state.phase not in ("stopped", "scheduled", "held", "gave_up", "done"):
         up = state.want == "up"
         words = "the machine was restarted; " + ("starts again" if up else "stays stopped")
         fresh = replace(fresh, phase="pending" if up else "stopped", decision=words)
     return replace(
         fresh, wake_at=now.awake if state.phase == "held" else None, run_no=state.run_no, windows=windows,
         crash_count=state.crash_count, restarts=state.restarts, last_cause=state.last_cause,
-        episodes={k: v for k, v in state.episodes.items() if k not in ("unhealthy", "leftovers")},
-        fingerprint=state.fingerprint, decision=fresh.decision or state.decision,
+        episodes={k: v for k, v in state.episodes.items() if k not in ("unhealthy", "leftovers", "backlog", "port")},
+        fingerprint=state.fingerprint, slot=state.slot, decision=fresh.decision or state.decision,
     )  # fmt: skip

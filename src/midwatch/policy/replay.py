@@ -110,7 +110,7 @@ def _other_rules(event: ev.Event, state: ServiceState, awake: float) -> tuple[ev
     if isinstance(event, ev.NewRules):
         return replace(event, rules=state.rules), state
     run = getattr(event, "run", None)
-    if isinstance(event, ev.Spawned | ev.SpawnFailed) and (state.phase != "starting" or state.run != run):
+    if isinstance(event, ev.Spawned | ev.SpawnFailed | ev.PortBusy) and (state.phase != "starting" or state.run != run):
         return event, replace(state, phase="starting", run=run, pid=None, wake_at=None, want="up")
     if isinstance(event, ev.Exited) and (state.phase not in ("up", "stopping", "killing") or state.run != run):
         return event, replace(state, phase="up", run=run, pid=0, spawned_at=awake - event.facts.duration, want="up")

@@ -18,8 +18,9 @@ main process left by itself, because only `Kill` verifies. A second stop, or one
 grace. `TreeGone` with processes left does not pretend: the job fails, the phase stays `killing`, it is tried again. The
 main process's exit and the tree's end may come in either order; both have to come.
 
-**The ends of trying.** `backoff` is inside the budget, `degraded` beyond it and for ever, `held` waits for a change,
-`gave_up` for a person, `done` for nobody. `wake_at` belongs to the phase; a `Tick` before it is ignored.
+**The ends of trying.** `backoff` is inside the budget, `degraded` beyond it and for ever, `waiting` while somebody else
+holds the port, `held` waits for a change, `scheduled` for its time, `gave_up` for a person, `done` for nobody.
+`wake_at` belongs to the phase; a `Tick` before it is ignored.
 
 Must not hold code that decides: handlers/ does, found by name. Tests: tests/policy/test_table.py.
 """
@@ -57,28 +58,30 @@ def _row(phases: str, keys: str, handler: str, leads_to: str = "", why: str = ""
 
 
 _RUNLESS = "stopped pending backoff degraded waiting scheduled held gave_up done"
-_WAITING = "backoff degraded waiting scheduled held gave_up"
+_WAITING = "backoff degraded waiting held gave_up"
+_PAUSED = "stopped pending scheduled done"
 _LIVING = "starting up"
 _ENDING = "stopping killing"
-_AFTER = "starting backoff degraded held gave_up done pending"
+_AFTER = "starting backoff degraded waiting scheduled held gave_up done pending"
 
 TABLE: tuple[Row, ...] = (
     # people
-    _row("stopped backoff degraded waiting scheduled held gave_up done", "ask.start ask.restart", "ask.start_again", "pending"),
+    _row("stopped backoff degraded waiting held gave_up done", "ask.start ask.restart", "ask.start_again", "pending"),
+    _row("scheduled", "ask.start ask.restart", "ask.run_now", "starting", "not at its time, but now"),
     _row("pending starting", "ask.start", "ask.join", why="it is coming up already"),
     _row("pending", "ask.restart", "ask.join", why="it waits for what it needs"),
     _row("up", "ask.start", "ask.nothing_to_do"),
     _row("stopped", "ask.stop", "ask.nothing_to_do"),
     _row(_ENDING, "ask.start", "ask.start_after", why="the tree has to be gone first"),
-    _row("pending backoff degraded waiting scheduled held gave_up done", "ask.stop", "ask.stop_idle", "stopped", "nothing runs"),
+    _row(_WAITING + " pending scheduled done", "ask.stop", "ask.stop_idle", "stopped", "nothing runs"),
     _row(_LIVING, "ask.stop ask.restart", "ask.stop", "stopping killing"),
     _row(_ENDING, "ask.stop", "ask.stop_again", "killing", "the second stop ends the grace"),
     _row(_ENDING, "ask.restart", "ask.restart_after"),
-    _row("stopped pending starting up stopping killing done", "ask.reset", "ask.reset"),
-    _row(_WAITING, "ask.reset", "ask.reset", "starting"),
+    _row("stopped pending starting up stopping killing scheduled done", "ask.reset", "ask.reset"),
+    _row(_WAITING, "ask.reset", "ask.reset", "starting scheduled"),
     # the fleet
-    _row("pending", "permit", "run.go", "starting"),
-    _row("stopped starting up stopping killing backoff degraded waiting scheduled held gave_up done", "permit", IGNORED, why="late"),
+    _row("pending", "permit", "run.go", "starting scheduled", "one with a schedule is armed"),
+    _row("stopped starting up stopping killing scheduled done " + _WAITING, "permit", IGNORED, why="late"),
     # the run
     _row("starting", "spawned", "run.spawned", "up"),
     _row("stopping", "spawned", "run.spawned", "killing"),
@@ -86,10 +89,15 @@ TABLE: tuple[Row, ...] = (
     _row("starting", "spawn_failed", "run.spawn_failed", _AFTER),
     _row("stopping", "spawn_failed", "run.spawn_failed", "stopped starting pending"),
     _row("up killing " + _RUNLESS, "spawn_failed", IGNORED, why="it did start, or it is over"),
-    _row("starting", "probed.ready", "change.ready", "up"),
+    _row("starting", "port_busy", "run.port_busy", "waiting"),
+    _row("stopping", "port_busy", "run.port_busy", "stopped starting pending"),
+    _row("up killing " + _RUNLESS, "port_busy", IGNORED, why="it did start, or it is over"),
+    _row("starting", "probed.ready", "health.ready", "up"),
     _row("up stopping killing " + _RUNLESS, "probed.ready", IGNORED, why="ready already, or leaving"),
-    _row("up", "probed.health", "change.health", "stopping"),
-    _row("starting stopping killing " + _RUNLESS, "probed.health", IGNORED, why="counts only while up"),
+    _row("up", "probed.health", "health.health", "stopping"),
+    _row("up", "probed.deep", "health.deep", "stopping"),
+    _row("up", "wedged", "health.wedged", "stopping"),
+    _row("starting stopping killing " + _RUNLESS, "probed.health probed.deep wedged", IGNORED, why="only while up"),
     _row(_LIVING, "exited", "run.exited", _AFTER + " killing"),
     _row("stopping", "exited", "run.exited_in_stop", "killing"),
     _row("killing", "exited", "run.exited_in_kill", "stopped " + _AFTER),
@@ -97,21 +105,30 @@ TABLE: tuple[Row, ...] = (
     _row("killing", "tree_gone", "run.tree_gone", "stopped " + _AFTER),
     _row("starting up stopping " + _RUNLESS, "tree_gone", IGNORED, why="an answer to an older kill"),
     # the rest
-    _row("held", "prechecked", "change.prechecked", "starting"),
-    _row("starting up stopping killing stopped pending backoff degraded waiting scheduled gave_up done", "prechecked", IGNORED),
+    _row("held", "prechecked", "change.prechecked", "starting scheduled"),
+    _row("starting up stopping killing backoff degraded waiting gave_up " + _PAUSED, "prechecked", IGNORED),
     _row(_LIVING, "rules", "change.rules", "up stopping"),
-    _row(_WAITING, "rules", "change.rules", "starting"),
+    _row(_WAITING, "rules", "change.rules", "starting scheduled"),
+    _row("scheduled", "rules", "change.rules", "starting", "its schedule was removed"),
     _row("stopped pending done stopping killing", "rules", "change.rules"),
     _row("starting up killing held", "resumed", "change.resumed"),
     _row("stopping", "resumed", "change.resumed", "killing"),
-    _row("stopped pending backoff degraded waiting scheduled gave_up done", "resumed", IGNORED, why="nothing ran; timers go on"),
-    _row("starting", "tick", "change.not_ready_in_time", "stopping"),
-    _row("up", "tick", "change.healed"),
+    _row("backoff degraded waiting gave_up " + _PAUSED, "resumed", IGNORED, why="nothing ran; timers go on"),
+    _row("starting", "tick", "health.not_ready_in_time", "stopping"),
+    _row("up", "tick", "health.healed", "stopping", "or its deadline"),
     _row("stopping", "tick", "run.grace_over", "killing"),
     _row("killing", "tick", "run.again", "stopped " + _AFTER),
-    _row("backoff degraded waiting", "tick", "run.go", "starting"),
+    _row("backoff degraded", "tick", "run.go", "starting scheduled"),
+    _row("waiting", "tick", "run.go", "starting", "the port is looked at first"),
     _row("held", "tick", "change.recheck"),
-    _row("starting up stopping killing " + _RUNLESS, "probed.deep port_busy wedged due changed woke", IGNORED, why="to come"),
+    # from outside
+    _row("scheduled", "due", "outside.due", "starting"),
+    _row("pending starting up stopping killing " + _WAITING, "due", "outside.due", why="single flight"),
+    _row("stopped done", "due", IGNORED, why="nobody wants it"),
+    _row(_LIVING, "changed", "outside.changed", "stopping"),
+    _row(_WAITING + " done", "changed", "outside.changed", "starting"),
+    _row("stopped pending scheduled stopping killing", "changed", IGNORED, why="the next run reads them anyway"),
+    _row("starting up stopping killing " + _RUNLESS, "woke", "outside.woke"),
     _row("stopped pending scheduled gave_up done", "tick", IGNORED, why="no timer"),
 )
 

@@ -37,6 +37,12 @@ def start_again(d: Draft, e: Ask) -> None:
     d.enter("pending", want="up", asked_by="", decision=f"start asked by {e.by}; waits for what it needs")
 
 
+def run_now(d: Draft, e: Ask) -> None:
+    """It waits for its next time and somebody wants it now. Its needs were there when it was armed."""
+    join(d, e)
+    moves.spawn(d)
+
+
 def nothing_to_do(d: Draft, e: Ask) -> None:
     """It is as it was asked to be."""
     _asked(d, e)
@@ -92,12 +98,12 @@ def restart_after(d: Draft, e: Ask) -> None:
 def reset(d: Draft, e: Ask) -> None:
     """All counters, windows and episodes start afresh; a wait ends, a start is held against its deadline again."""
     _asked(d, e)
-    waited = d.s.phase in ("backoff", "degraded", "held", "gave_up")
+    waited = d.s.phase in ("backoff", "degraded", "waiting", "held", "gave_up")
     d.set(crash_count=0, windows={}, episodes={}, decision=f"budgets cleared by {e.by}")
     d.answer(e.job, True, "budgets cleared" + (", starting" if waited else ""))
     if waited:
-        moves.spawn(d)
+        moves.retry(d)
     elif d.s.phase == "up":
-        d.set(wake_at=heal_at(d))
-    elif d.s.phase == "starting" and d.rules.ready and d.s.spawned_at is not None:
-        d.set(wake_at=d.s.spawned_at + d.rules.ready.within)
+        moves.alarm(d, heal_at(d))
+    elif d.s.phase == "starting" and d.s.pid is not None:
+        moves.alarm(d, moves.ready_by(d))

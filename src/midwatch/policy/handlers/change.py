@@ -1,115 +1,44 @@
-"""Something around a run changed: a probe's answer, a deadline, the rules, a held precondition, the engine itself.
+"""Something around a run changed: the rules, a held precondition, the engine itself.
 
-A run is unhealthy after so many failures in a row, or when it is not ready in time; such a restart has its own budget,
-and when that is spent the run is left alone, loudly. Rules apply live; only changed spawn facts (`respawn`) replace a
-run, and are a new chance for one that waits. A new engine repeats what may not have happened. Must not probe or look.
-Tests: tests/policy/test_health.py, test_rules.py, test_held.py, test_resume.py.
+Rules apply live; only changed spawn facts (`respawn`) replace a run, and are a new chance for one that waits. A run of
+a schedule is left to its end. A new engine repeats what may not have happened. Must not look itself.
+Tests: tests/policy/test_rules.py, test_held.py, test_resume.py.
 """
 
 from __future__ import annotations
 
 from midwatch.model.action import Kill, Precheck, Watch
-from midwatch.model.event import NewRules, Prechecked, Probed, Resumed, Tick
+from midwatch.model.event import NewRules, Prechecked, Resumed, Tick
 from midwatch.model.service import Rules
 from midwatch.model.state import Plan
-from midwatch.model.units import format_seconds
 from midwatch.policy import moves
-from midwatch.policy.budget import episode, heal, heal_at, may_restart_unhealthy, room_at, spend_slow
+from midwatch.policy.budget import heal_at
 from midwatch.policy.draft import Draft
 from midwatch.policy.handlers.ask import fresh_chance
-
-
-def ready(d: Draft, e: Probed) -> None:
-    """The answer of a run that is starting. A failure is written down when its reason is a new one."""
-    if e.ok:
-        d.note("run.ready", run_id=e.run, ready_ms=round(d.age * 1000), detail=e.detail)
-        _recovered(d, e)
-        moves.came_up(d)
-    elif e.detail != d.s.probe_detail:
-        d.set(probe_detail=e.detail)
-        d.note("probe.failed", run_id=e.run, kind="ready", detail=e.detail)
-
-
-def not_ready_in_time(d: Draft, _: Tick) -> None:
-    """The deadline of the start has passed."""
-    _unhealthy(d, "not_ready", None, f"not ready within {format_seconds(d.age)}")
-    if d.s.phase == "starting":
-        d.set(wake_at=room_at(d, "unhealthy"))
-
-
-def health(d: Draft, e: Probed) -> None:
-    """The answer of a run that is up."""
-    if d.rules.health is None:
-        return  # the answer of a probe that a reload has removed
-    if e.ok:
-        _healthy(d, e)
-        return
-    enough = d.rules.health.failures
-    count = d.s.probe_failures + 1
-    if d.s.health != "failing":
-        d.set(probe_failures=count, probe_detail=e.detail)
-    if count >= enough:
-        _unhealthy(d, "health", enough, f"{enough} health probe(s) failed in a row")
-    else:
-        d.note("probe.failed", run_id=e.run, kind="health", count=count, of=enough, detail=e.detail)
-
-
-def _healthy(d: Draft, e: Probed) -> None:
-    if d.s.health == "ok" and not d.s.probe_failures:
-        return
-    if not _recovered(d, e):
-        d.note("probe.ok", run_id=e.run, kind="health")
-    d.set(health="ok", probe_failures=0, probe_detail="")
-
-
-def _recovered(d: Draft, e: Probed) -> bool:
-    if d.s.health != "failing":
-        return False
-    d.note("health.recovered", run_id=e.run, budget="unhealthy")
-    episode(d, "unhealthy", 0)
-    return True
-
-
-def _unhealthy(d: Draft, reason: str, count: int | None, words: str) -> None:
-    """Say it once, then restart if the budget allows it."""
-    words += f": {d.s.probe_detail}" if d.s.probe_detail else ""
-    if d.s.health != "failing":
-        d.set(health="failing", decision=words)
-        d.note("health.failed", run_id=d.run, reason=reason, count=count, detail=d.s.probe_detail, decision=words)
-    if not may_restart_unhealthy(d):
-        return
-    if window := d.rules.budgets.unhealthy:
-        used = len(d.s.windows["unhealthy"])
-        words += f"; restart {used} of {window.limit} in {format_seconds(window.seconds)}, at once"
-    d.actions += spend_slow(d, "unhealthy")
-    d.set(why_stopping="unhealthy", plan=Plan("starting", 0.0, "unhealthy", words), respawn=False, hurry=False)
-    moves.begin_stop(d, "unhealthy", "")
-    d.set(decision=words)
-    moves.ladder(d)
-
-
-def healed(d: Draft, _: Tick) -> None:
-    """The run has lived long enough to close an episode."""
-    heal(d)
-    d.set(wake_at=heal_at(d))
 
 
 def rules(d: Draft, e: NewRules) -> None:
     """Reload. Changed spawn facts replace what lives, and are a new chance at once for what waits."""
     before, phase = d.rules, d.s.phase
-    if e.respawn and phase in ("starting", "up"):
+    armed = e.rules.schedule is not None and before.schedule is None
+    replaced = phase in ("starting", "up") and (armed or (e.respawn and e.rules.schedule is None))
+    if replaced:
         moves.unwatch(d)  # by the old rules: those probes are what is going on
     d.set(rules=e.rules)
     d.note("service.rules", respawn=e.respawn, job=e.job)
-    if e.respawn and phase in ("starting", "up"):
+    if replaced:
         d.take(e.job)
-        d.set(why_stopping="requested", respawn=True, plan=None, hurry=False)
+        plan = Plan("pending") if armed else None
+        d.set(why_stopping="requested", respawn=not armed, plan=plan, hurry=False)
         moves.begin_stop(d, "reload", "")
         moves.ladder(d)
-    elif e.respawn and phase in ("backoff", "degraded", "held", "gave_up"):
+    elif phase == "scheduled" and e.rules.schedule is None:
+        d.take(e.job)
+        moves.spawn(d)
+    elif e.respawn and phase in ("backoff", "degraded", "waiting", "held", "gave_up"):
         d.take(e.job)
         fresh_chance(d)
-        moves.spawn(d)
+        moves.retry(d)
     elif e.respawn and d.s.respawn:  # a restart is under way: the run that follows is made from the new facts
         d.take(e.job)
     else:
@@ -123,10 +52,10 @@ def _apply_live(d: Draft, before: Rules, after: Rules) -> None:
     elif d.s.phase == "starting" and d.s.pid is not None and before.ready != after.ready:
         moves.await_ready(d)
     elif d.s.phase == "up":
-        if before.health != after.health:
-            d.do(Watch(d.run, "health" if after.health else None))
-            d.set(health="unknown", probe_failures=0, probe_detail="")
-        d.set(wake_at=heal_at(d))
+        if before.watching != after.watching:
+            d.do(Watch(d.run, "health" if after.watching else None))
+            d.set(health="unknown", failing="", probe_failures=0, deep_failures=0, probe_detail="")
+        moves.alarm(d, heal_at(d))
 
 
 def recheck(d: Draft, _: Tick) -> None:
@@ -145,7 +74,7 @@ def prechecked(d: Draft, e: Prechecked) -> None:
     d.set(fingerprint=e.fingerprint, decision=words)
     d.note("service.recheck", changed=changed, problem=e.problem, decision=words)
     if starts:
-        moves.spawn(d)
+        moves.retry(d)
 
 
 def resumed(d: Draft, e: Resumed) -> None:
@@ -163,7 +92,7 @@ def resumed(d: Draft, e: Resumed) -> None:
     elif there and d.s.phase == "stopping":
         moves.ladder(d)
         d.set(wake_at=ends)
-    elif there and d.s.phase == "up" and d.rules.health:
+    elif there and d.s.phase == "up" and d.rules.watching:
         d.do(Watch(d.run, "health"))
     elif there and d.s.phase == "starting" and d.rules.ready:
         d.do(Watch(d.run, "ready"))

@@ -7,20 +7,20 @@ said and tried again, never forgotten. Must not start a stop. Tests: tests/polic
 
 from __future__ import annotations
 
-from midwatch.model.action import Kill
-from midwatch.model.event import Exited, Permit, Spawned, SpawnFailed, Tick, TreeGone
+from midwatch.model.action import Follow, Kill
+from midwatch.model.event import Exited, Permit, PortBusy, Spawned, SpawnFailed, Tick, TreeGone
 from midwatch.model.exit import Cause, ExitFacts
 from midwatch.model.state import Plan
 from midwatch.model.units import format_seconds
 from midwatch.policy import moves
-from midwatch.policy.budget import episode, held, judge
-from midwatch.policy.classify import classify
+from midwatch.policy.budget import conflict, episode, held, judge
+from midwatch.policy.classify import classify, planned, port_words
 from midwatch.policy.draft import Draft
 
 
 def go(d: Draft, _: Permit | Tick) -> None:
     """Everything it needs is there, or the delay is over."""
-    moves.spawn(d)
+    moves.retry(d)
 
 
 def spawned(d: Draft, e: Spawned) -> None:
@@ -46,7 +46,7 @@ def _note_failed(d: Draft, e: SpawnFailed, decision: str) -> None:
 def _remember(d: Draft, plan: Plan, cause: Cause, fingerprint: str) -> None:
     if plan.phase == "held":
         d.set(fingerprint=fingerprint)
-    elif plan.phase in ("starting", "backoff", "degraded"):
+    elif plan.phase in ("starting", "backoff", "degraded", "waiting"):
         moves.count_restart(d, cause)
 
 
@@ -65,14 +65,55 @@ def spawn_failed(d: Draft, e: SpawnFailed) -> None:
     moves.follow(d, plan)
 
 
+def port_busy(d: Draft, e: PortBusy) -> None:
+    """Nothing was started, so the run's number is given back: its port is somebody else's."""
+    if d.s.pid is not None:
+        return  # contradicts what we know
+    d.set(run_no=d.s.run_no - 1)
+    plan, told = conflict(d, e.owner, e.port, e.do, pid=e.pid, **{"class": e.klass})
+    d.actions += told
+    if d.s.phase == "stopping":
+        moves.go_on(d, "nothing started")
+    else:
+        d.set(last_cause="port-conflict", decision=plan.message)
+        moves.follow(d, plan)
+
+
+def _daemonised(d: Draft, e: Exited) -> None:
+    """It was a launcher: it left with 0, and a process of its tree serves the port."""
+    facts, heir = e.facts, e.facts.heir
+    what = f"it left with 0 after {format_seconds(facts.duration)}, its child {heir} has {port_words(facts.port)}"
+    fields = {"run_id": d.run, "pid": heir, "launcher_pid": d.s.pid, "port": facts.port}
+    if d.rules.launcher == "follow" and heir is not None:
+        words = f"{what}: followed as the run"
+        d.note("run.daemonised", **fields, action="followed", decision=words)
+        d.do(Follow(d.run, heir))
+        d.set(pid=heir, followed=True, decision=words)
+        return
+    words = what + ': refused; start it in the foreground (--foreground, --no-daemon, -F), or launcher = "follow"'
+    moves.unwatch(d)
+    plan = Plan("held", d.rules.backoff.recheck, "daemonised", words)
+    moves.exited(d, classify(facts, d.rules), facts, words, [])
+    d.note("run.daemonised", **fields, action="refused", decision=words)
+    d.set(plan=plan, fingerprint=e.fingerprint)
+    moves.kill(d, d.rules.stop.grace)
+
+
 def exited(d: Draft, e: Exited) -> None:
     """It ended by itself: verdict, budget, plan; then the leftovers, then the plan."""
+    if e.facts.heir is not None and e.facts.code == 0:
+        _daemonised(d, e)
+        return
     moves.unwatch(d)
     verdict = classify(e.facts, d.rules)
-    plan, warnings = judge(d, verdict.cause, e.facts.duration)
+    if verdict.cause == "port-conflict":
+        plan, warnings = conflict(d, e.facts.port_owner, e.facts.port)
+    else:
+        lived = max(0.0, e.facts.duration - d.s.forgiven)
+        plan, warnings = judge(d, verdict.cause, lived, planned(e.facts))
     moves.exited(d, verdict, e.facts, plan.message, warnings)
     _remember(d, plan, verdict.cause, e.fingerprint)
-    if e.facts.strays == 0:
+    if e.facts.strays == 0 and e.facts.heir is None:
         moves.follow(d, plan)
         return
     d.set(plan=plan)
@@ -81,9 +122,10 @@ def exited(d: Draft, e: Exited) -> None:
 
 def _record(d: Draft, facts: ExitFacts) -> None:
     verdict = classify(facts, d.rules, d.s.why_stopping, d.s.asked_by, d.s.probe_detail)
-    follows = "it is started again" if d.s.want == "up" else "stays stopped"
+    again = d.s.want == "up" and not (d.s.plan and d.s.plan.phase == "scheduled")
+    follows = "it is started again" if again else "stays stopped" if d.s.want == "down" else "waits for its next time"
     moves.exited(d, verdict, facts, f"{verdict.cause}: {follows} when nothing of its tree is left", [])
-    if d.s.want == "up":
+    if again:
         moves.count_restart(d, verdict.cause)
 
 
