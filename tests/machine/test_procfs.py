@@ -134,12 +134,12 @@ def test_listeners_of_both_families() -> None:
         b"   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 3131 1 0\n"
         b"   1: 0100007F:1F90 0100007F:9999 01 00000000:00000000 00:00000000 00000000     0        0 3132 1 0\n"
     )
-    assert procfs.listeners(tcp, 8080) == [procfs.Listening(socket.inet_aton("127.0.0.1"), 8080, 3131)]
+    assert procfs.listeners(tcp, 8080) == [procfs.TcpSocket(socket.inet_aton("127.0.0.1"), 8080, 3131)]
     tcp6 = (
         b"   0: 00000000000000000000000001000000:0050 00000000000000000000000000000000:0000 0A "
         b"00000000:00000000 00:00000000 00000000     0        0 77 1 0\n"
     )
-    assert procfs.listeners(tcp6, 80) == [procfs.Listening(socket.inet_pton(socket.AF_INET6, "::1"), 80, 77)]
+    assert procfs.listeners(tcp6, 80) == [procfs.TcpSocket(socket.inet_pton(socket.AF_INET6, "::1"), 80, 77)]
     assert procfs.listeners(tcp6, 8080) == []
 
 

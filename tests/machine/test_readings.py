@@ -100,7 +100,7 @@ def test_a_strangers_listener_is_not_ours(linux: Any) -> None:
 def test_a_strangers_specific_address_beats_our_wildcard(linux: Any) -> None:
     """A connection to 127.0.0.1 reaches who is bound to exactly that, not our 0.0.0.0."""
     tree = linux.start()
-    listener = procfs.Listening
+    listener = procfs.TcpSocket
     found = [listener(b"\0\0\0\0", 80, 1), listener(b"\x7f\0\0\1", 80, 2)]
     assert linux.machine.listener_in_tree(tree, "127.0.0.1", 1) is None
     assert sockets.answering(found, "127.0.0.1") == {2}

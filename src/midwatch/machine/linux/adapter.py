@@ -217,7 +217,7 @@ class LinuxMachine:
 
     def blockers(self, port: int) -> str:
         """See ports."""
-        return ""
+        return sockets.blockers(port)
 
     def holder(self, pid: int) -> Holder | None:
         """See ports."""
@@ -229,7 +229,11 @@ class LinuxMachine:
 
     def inspect_tree(self, tree: Tree, pids: tuple[int, ...] = (), seconds: float = 2.0) -> dict[str, Any]:
         """See ports."""
-        return {"processes": [], "missing": ["not built yet"]}
+        from midwatch.machine.linux.closeup import CloseUp  # seldom needed
+
+        wanted = [tree.main.pid, *sorted(self._pids(tree)), *pids]
+        there = [pid for pid in dict.fromkeys(wanted) if pid != tree.main.pid or self.alive(tree.main)]
+        return CloseUp(there, self._version, seconds).take()
 
     def suspended(self) -> float:
         """See ports. CLOCK_BOOTTIME goes on while the machine sleeps, CLOCK_MONOTONIC does not."""

@@ -40,6 +40,15 @@ def comm(data: bytes) -> str:
     return data[start + 1 : end].decode("utf-8", "backslashreplace")
 
 
+def cpu_ticks(data: bytes) -> int | None:
+    """User and system time of a /proc/.../stat, in clock ticks."""
+    fields = data[data.rfind(b")") + 2 :].split(None, 13)
+    try:
+        return int(fields[11]) + int(fields[12])
+    except (IndexError, ValueError):
+        return None
+
+
 def exit_status(data: bytes) -> int | None:
     """The raw wait status of a zombie: field 52 of its stat (0 for those who may not see it)."""
     fields = data[data.rfind(b")") + 2 :].split()
@@ -165,10 +174,14 @@ def oom_line(record: bytes) -> Killed | None:
     return Killed(int(digits), int(fields[2]) / 1e6, text)
 
 
-class Listening(msgspec.Struct, frozen=True):
-    """A TCP socket in LISTEN: `address` is packed in network order, 4 or 16 bytes.
+LISTEN = 10  # TCP_LISTEN, "0A" in /proc/net/tcp
 
-    `waiting` and `backlog` are what `ss -l` calls Recv-Q and Send-Q; /proc/net/tcp prints no backlog.
+
+class TcpSocket(msgspec.Struct, frozen=True, gc=False):
+    """A TCP socket: addresses are packed in network order, 4 or 16 bytes; `state` is the kernel's number.
+
+    Of a listener `waiting` and `backlog` are what `ss -l` calls Recv-Q and Send-Q, of a connection the bytes not
+    yet read by the program and not yet acknowledged by its peer. /proc/net/tcp prints no backlog.
     """
 
     address: bytes
@@ -178,23 +191,40 @@ class Listening(msgspec.Struct, frozen=True):
     waiting: int = 0
     backlog: int | None = None
     v6only: bool | None = None
+    state: int = LISTEN
+    peer: bytes = b""
+    peer_port: int = 0
 
 
-def listeners(data: bytes, port: int) -> list[Listening]:
+def listeners(data: bytes, port: int) -> list[TcpSocket]:
     """The listeners of one port in /proc/net/tcp or tcp6."""
-    wanted = b":%04X" % port
-    found: list[Listening] = []
+    return [row for row in tcp(data, b" 0A ", b":%04X " % port) if row.state == LISTEN and row.port == port]
+
+
+def tcp(data: bytes, *only: bytes) -> list[TcpSocket]:
+    """/proc/net/tcp or tcp6 (udp and udp6 look the same); `only`: lines that contain all of this."""
+    found: list[TcpSocket] = []
     for line in data.splitlines():
+        if any(part not in line for part in only):
+            continue
         fields = line.split(None, 10)
-        if len(fields) < 10 or fields[3] != b"0A" or not fields[1].endswith(wanted):
-            continue
         try:
-            waiting = int(fields[4].partition(b":")[2], 16)
-            address = packed(fields[1].partition(b":")[0])
-            found.append(Listening(address, port, int(fields[9]), int(fields[7]), waiting))
-        except ValueError:
-            continue
+            (address, port), (peer, peer_port) = _endpoint(fields[1]), _endpoint(fields[2])
+            sent, _, received = fields[4].partition(b":")
+            state = int(fields[3], 16)
+            backlog = None if state == LISTEN else int(sent, 16)
+            row = TcpSocket(address, port, int(fields[9]), int(fields[7]), int(received, 16), backlog)
+            if peer_port:
+                row = msgspec.structs.replace(row, peer=peer, peer_port=peer_port)
+            found.append(row if state == LISTEN else msgspec.structs.replace(row, state=state))
+        except (ValueError, IndexError):
+            continue  # the heading, or a torn line
     return found
+
+
+def _endpoint(text: bytes) -> tuple[bytes, int]:
+    address, _, port = text.partition(b":")
+    return packed(address), int(port, 16)
 
 
 def packed(text: bytes) -> bytes:

@@ -10,27 +10,24 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import struct
 import time
 
-from midwatch.machine.linux import files, procfs
-from midwatch.machine.linux.procfs import Listening
+from midwatch.machine.linux import files, netlink, procfs
+from midwatch.machine.linux.procfs import LISTEN, TcpSocket
 from midwatch.machine.ports import Listener
 
 _WALK = 1.0  # seconds spent on looking for the holders of a socket
-_SOCK_DIAG = 4  # NETLINK_SOCK_DIAG
-_BY_FAMILY, _DUMP, _DONE, _ERROR = 20, 0x301, 3, 2  # SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST|NLM_F_DUMP, NLMSG_*
-_LISTEN = 1 << 10
-_V6ONLY = 11  # INET_DIAG_SKV6ONLY
-_MOST_MESSAGES = 10_000  # datagrams of one dump
+_TIME_WAIT = 6
+_BOUND = (7, 13)  # TCP_CLOSE, TCP_BOUND_INACTIVE: named, not connected; told since Linux 6.8
+_NAMED = 3  # connections of which blockers() tells
 _MAPPED = b"\0" * 10 + b"\xff\xff"
 
 
-def listening(port: int) -> list[Listening]:
+def listening(port: int) -> list[TcpSocket]:
     """Every socket in LISTEN on this port in our network namespace."""
-    found: list[Listening] = []
+    found: list[TcpSocket] = []
     for family, name in ((socket.AF_INET, "tcp"), (socket.AF_INET6, "tcp6")):
-        rows = _dump(family, port, _LISTEN)
+        rows = netlink.tcp(family, port, 1 << LISTEN)
         if rows is None:
             rows = procfs.listeners(files.read_or_none(f"/proc/net/{name}") or b"", port)
         found += rows
@@ -44,7 +41,7 @@ def listeners(port: int, owners: bool) -> list[Listener]:
     return [_told(row, tuple(sorted(held.get(row.inode, ())))) for row in rows]
 
 
-def _told(row: Listening, pids: tuple[int, ...]) -> Listener:
+def _told(row: TcpSocket, pids: tuple[int, ...]) -> Listener:
     four = len(row.address) == 4
     return Listener(
         socket.inet_ntop(socket.AF_INET if four else socket.AF_INET6, row.address),
@@ -111,7 +108,7 @@ def owner(pids: list[int], host: str, port: int) -> bool | None:
     return None if ours or hidden else False
 
 
-def answering(rows: list[Listening], host: str) -> set[int]:
+def answering(rows: list[TcpSocket], host: str) -> set[int]:
     """The inodes of those that a connection to `host` reaches: the most specific address wins.
 
     A name for this machine may be resolved to either family: where both are answered, both count.
@@ -122,7 +119,7 @@ def answering(rows: list[Listening], host: str) -> set[int]:
     return found
 
 
-def _reached(rows: list[Listening], address: bytes) -> set[int]:
+def _reached(rows: list[TcpSocket], address: bytes) -> set[int]:
     four = len(address) == 4
     exact = {row.inode for row in rows if row.address in (address, _MAPPED + address if four else address)}
     if exact:
@@ -168,53 +165,38 @@ def bindable(port: int) -> bool:
     return True
 
 
-def _dump(family: int, port: int, states: int) -> list[Listening] | None:
-    """inet_diag, asked for one local port. None: this kernel does not answer."""
-    request = struct.pack("=BBBxI", family, socket.IPPROTO_TCP, 0, states)
-    request += struct.pack("!HH", port, 0) + bytes(32) + struct.pack("=I8x", 0)
-    head = struct.pack("=IHHII", 16 + len(request), _BY_FAMILY, _DUMP, 1, 0)
-    found: list[Listening] = []
-    try:
-        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _SOCK_DIAG) as link:
-            link.settimeout(1.0)
-            link.send(head + request)
-            for _ in range(_MOST_MESSAGES):
-                if not _messages(link.recv(65536), found):
-                    return found
-    except OSError:
-        return None
-    return None
+def blockers(port: int) -> str:
+    """See ports: bound sockets that do not listen, connections, and what lingers after connections."""
+    rows: list[TcpSocket] = []
+    for family in (socket.AF_INET, socket.AF_INET6):
+        rows += netlink.tcp(family, port, netlink.EVERY) or []
+    rows = [row for row in rows if row.state != LISTEN]
+    held = holders({row.inode for row in rows if row.inode}, _WALK) if any(row.inode for row in rows) else {}
+    live = [row for row in rows if held.get(row.inode)]
+    words = [_use(row, sorted(held[row.inode])) for row in live[:_NAMED]]
+    if len(live) > _NAMED:
+        words.append(f"{len(live) - _NAMED} more connections")
+    if rest := len(rows) - len(live):
+        words.append(
+            f"{rest} connection{'s' * (rest > 1)} of a server that has ended (it does not set SO_REUSEADDR): "
+            "free within about a minute"
+            if all(row.state == _TIME_WAIT or not row.inode for row in rows)
+            else f"{rest} sockets whose process cannot be seen"
+        )
+    return "; ".join(words)
 
 
-def _messages(data: bytes, found: list[Listening]) -> bool:
-    """Take the sockets out of one datagram; False: that was the last one. Raises OSError for a refusal."""
-    at = 0
-    while at + 16 <= len(data):
-        size, kind = struct.unpack_from("=IH", data, at)
-        if kind == _DONE:
-            return False
-        if kind == _ERROR or size < 16:
-            raise OSError(-struct.unpack_from("=i", data, at + 16)[0] if kind == _ERROR else errno.EBADMSG, "")
-        row = diag(data[at + 16 : at + size])
-        if row is not None:
-            found.append(row)
-        at += (size + 3) & ~3
-    return True
+def _use(row: TcpSocket, pids: list[int]) -> str:
+    who = "pid " + ", ".join(str(pid) for pid in pids[:_NAMED])
+    if row.state in _BOUND:
+        return f"{who} has bound {shown(row.address, row.port)} and does not listen"
+    return f"{who} uses it for a connection to {shown(row.peer, row.peer_port)}"
 
 
-def diag(data: bytes) -> Listening | None:
-    """struct inet_diag_msg and its attributes; None when it is torn."""
-    if len(data) < 72:
-        return None
-    (port,) = struct.unpack_from("!H", data, 4)
-    address = data[8:12] if data[0] == socket.AF_INET else data[8:24]
-    waiting, backlog, uid, inode = struct.unpack_from("=IIII", data, 56)
-    at, v6only = 72, None
-    while at + 4 < len(data):
-        size, kind = struct.unpack_from("=HH", data, at)
-        if size < 4:
-            break
-        if kind == _V6ONLY:
-            v6only = bool(data[at + 4])
-        at += (size + 3) & ~3
-    return Listening(address, port, inode, uid, waiting, backlog, v6only)
+def shown(address: bytes, port: int) -> str:
+    """ADDRESS:PORT, IPv6 in brackets, the mapped form as IPv4."""
+    if address.startswith(_MAPPED):
+        address = address[12:]
+    if len(address) == 4:
+        return f"{socket.inet_ntop(socket.AF_INET, address)}:{port}"
+    return f"[{socket.inet_ntop(socket.AF_INET6, address)}]:{port}" if len(address) == 16 else f"?:{port}"
