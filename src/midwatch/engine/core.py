@@ -26,6 +26,7 @@ from midwatch.engine.output import Output
 from midwatch.engine.probes import Prober, Watcher
 from midwatch.engine.pulse import Pulse
 from midwatch.engine.run import Run
+from midwatch.engine.schedule import Schedules
 from midwatch.engine.spawner import Spawner
 from midwatch.engine.specs import strictest
 from midwatch.machine.ports import Machine, Target
@@ -83,6 +84,8 @@ class Engine:
         self.prober = Prober(self)
         self.output = Output(self)
         self.notify = NotifySockets(self)
+        self.schedules = Schedules(self)
+        self.followers = (self.schedules,)  # of what a service wants, whoever changed it
         self.can_contain = any(
             reason == "yes" for name, reason in machine.host().rungs.items() if name.startswith("cgroup")
         )
@@ -132,6 +135,9 @@ class Engine:
             self.end_run(run)
         if after.wake_at != before.wake_at or service.timer is None:
             self._set_timer(service)
+        if (after.phase, after.want) != (before.phase, before.want) or after.rules is not before.rules:
+            for follower in self.followers:
+                follower.observe(service)
         if (after.phase, after.pid, after.ready) != (before.phase, before.pid, before.ready):
             self._permit(self.fleet.observe(after))
             for watcher in self.on_change:
@@ -268,6 +274,8 @@ class Engine:
             if service.timer is not None:
                 service.timer.cancel()
             del self.services[name]
+            for follower in self.followers:
+                follower.forget(name)
             self.write("service.removed", service=name)
         self.needs_changed()
 
@@ -277,9 +285,11 @@ class Engine:
         return strictest(self.settings.values())
 
     def rearm(self, service: Service) -> None:
-        """Timer of a restored service."""
+        """Timer of a restored service, and whatever else follows it."""
         if service.timer is None:
             self._set_timer(service)
+        for follower in self.followers:
+            follower.observe(service)
 
     def complain(self, words: str) -> None:
         """The record is in trouble: the journal cannot say it, stderr can. Once an episode (the journal counts)."""

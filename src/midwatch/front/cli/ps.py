@@ -156,6 +156,9 @@ def _decision(row: dict[str, Any], now: float) -> str:
         text = f"waits: {'; '.join(row['needs'])}"
     elif row["state"] == "starting" and row.get("pid") and row.get("health") != "failing":
         text = "not ready yet"  # what was decided before its start is over
+    coming = row.get("next_at")
+    if row["state"] == "scheduled" and coming is not None:
+        text = f"next in {duration(coming - now) if coming > now else '0 s'}" + (f"; {text}" if text else "")
     retry = row.get("retry_at")
     if retry is not None and retry > now:
         text += f" ({duration(retry - now)} left)"
