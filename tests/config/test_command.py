@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from midwatch.config.command import OPTIONS, for_command
+from midwatch.config.environment import in_place
 from midwatch.config.problems import ConfigError, Problem
 from midwatch.model.service import Probe
 from midwatch.policy import defaults
@@ -152,8 +153,8 @@ def test_the_command_inherits_all_but_the_managers_notes() -> None:
 def test_a_command_in_our_place_is_the_managers_child() -> None:
     """SVC-1, SVC-10: with --exec what the outer manager says is meant for it, and so is an outer midwatch's marker."""
     environ = {"PATH": "/bin", "HOME": "/h", **MANAGED}
-    assert for_command(["true"], environ=environ, in_place=True).launch.env == environ
-    assert "HOME" not in for_command(["true"], environ=environ, in_place=True, user="nobody").launch.env
+    env = for_command(["true"], environ=environ, env=["LISTEN_FDS=7"]).launch.env
+    assert in_place(environ, env) == environ | {"LISTEN_FDS": "7"}
 
 
 def test_env_wins_then_the_caller_then_files(tmp_path: Path) -> None:

@@ -79,7 +79,6 @@ def test_whose_variable_it_is(name: str, outer: bool) -> None:
     """SVC-10: what managers set for their own child, and nothing that a person or a program sets."""
     assert environment.of_outer(name) is outer
     assert (name in environment.scrubbed({name: "x"}, False)) is (not outer and name != "MIDWATCH_RUN")
-    assert name in environment.scrubbed({name: "x"}, False, in_place=True)
 
 
 def test_what_is_written_wins(read: Read) -> None:

@@ -53,13 +53,11 @@ def for_command(
     keep: bool = False,
     env: Sequence[str] | Mapping[str, str | None] = (),
     stdin: Literal["null", "inherit"] = "null",
-    in_place: bool = False,
     environ: Mapping[str, str] | None = None,
     **options: object,
 ) -> ServiceSpec:
     """The spec of one command. Raises `ConfigError`, its keys being options.
 
-    `in_place`: the command takes our place (`run --exec`) and is told what the outer manager told us.
     `options` are named as in `OPTIONS` and None means not given, e.g. nice="10", memory="512M", grace="5s",
     ready_http="http://...", crash_hard=0 (never give up).
     """
@@ -71,7 +69,7 @@ def for_command(
     table["restart"]["on_clean"] = "restart" if keep else "stop"
     values = read(report, (), table, SERVICE)
     here = _here(report)
-    around = Around(here, PROJECT, os.environ if environ is None else environ, inherit=True, in_place=in_place)
+    around = Around(here, PROJECT, os.environ if environ is None else environ, inherit=True)
     launch = make_launch(report, values, around)
     rules = make_rules(report, values, around)
     if report.problems:

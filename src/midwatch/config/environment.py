@@ -47,11 +47,15 @@ _INTERPRETER = re.compile(rb"(?:python|pypy)[0-9.]*w?")
 _SHEBANG = re.compile(rb"#![ \t]*(?:\S*/env[ \t]+(?:-S[ \t]+)?)?(?:\S*/)?(?:python|pypy)[0-9.]*(?:\s|$)")
 
 
-def scrubbed(environ: Mapping[str, str], other_user: bool, *, in_place: bool = False) -> dict[str, str]:
-    """The caller's environment without what was meant for the caller alone. `in_place`: the service is the caller."""
+def scrubbed(environ: Mapping[str, str], other_user: bool) -> dict[str, str]:
+    """The caller's environment without what was meant for the caller alone."""
     gone = OF_THE_USER if other_user else frozenset()
-    own = {name for name in environ if of_manager(name) and not in_place}
-    return {name: value for name, value in environ.items() if name not in own and name not in gone}
+    return {name: value for name, value in environ.items() if not of_manager(name) and name not in gone}
+
+
+def in_place(environ: Mapping[str, str], env: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a program that takes our place (`run --exec`): what was meant for us is meant for it."""
+    return {name: value for name, value in environ.items() if of_manager(name)} | dict(env)
 
 
 def of_manager(name: str) -> bool:

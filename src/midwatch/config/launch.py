@@ -22,8 +22,7 @@ from midwatch.model.service import Launch
 class Around(msgspec.Struct):
     """What a service is read in: the file's folder, the project, and the caller's environment.
 
-    `inherit`: the caller's whole environment goes on to the service (`midwatch run`). `in_place`: the command
-    takes our place, so what the outer manager says is meant for it (`run --exec`). `outer`: seconds after
+    `inherit`: the caller's whole environment goes on to the service (`midwatch run`). `outer`: seconds after
     which an outer manager kills us during a stop, if known.
     """
 
@@ -31,7 +30,6 @@ class Around(msgspec.Struct):
     project: str
     environ: Mapping[str, str]
     inherit: bool = False
-    in_place: bool = False
     outer: float | None = None
 
 
@@ -106,7 +104,7 @@ def _env(
         if around.inherit or name in environment.BASE or name in (values["env_pass"] or ()):
             report.warn(values.base, f"the variable {quoted(name)} is not UTF-8 text and is left out")
     if around.inherit:
-        env = from_files | environment.scrubbed(caller, other_user, in_place=around.in_place)
+        env = from_files | environment.scrubbed(caller, other_user)
         environment.apply(env, own)
         return env, ()
     base = environment.base(caller, other_user)
