@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from tests.keeper.conftest import Make
-from tests.keeper.harness import Keeper, children, command, descriptors, until
+from tests.keeper.harness import Keeper, children, command, descriptors, gone, until
 
 pytestmark = pytest.mark.system
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="changes identity: needs root")
@@ -128,8 +128,8 @@ def test_gates_leave_when_the_keeper_dies(keeper: Keeper) -> None:
     pids = [keeper.spawn(f"p.a.{i}", ["/bin/sleep", "60"], gate=True)["pid"] for i in range(3)]
     pids += [keeper.spawn("p.b.1", ["sleep", "60"])["pid"]]
     keeper.process.kill()
-    until(lambda: all(_gone(p) for p in pids[:3]), "the gates have left")
-    assert not _gone(pids[3])
+    until(lambda: all(gone(p) for p in pids[:3]), "the gates have left")
+    assert not gone(pids[3])
 
 
 def test_orphans_are_reported_and_reaped(keeper: Keeper) -> None:
@@ -286,10 +286,3 @@ def test_an_engine_that_hangs_is_killed(keeper: Keeper) -> None:
     assert keeper.link
     keeper.link.sendall(b"\xff" * 8)
     assert [r["run"] for r in keeper.meet()["runs"]] == [long]
-
-
-def _gone(pid: int) -> bool:
-    try:
-        return " Z " in Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return True

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.keeper.conftest import Make
-from tests.keeper.harness import Keeper, until
+from tests.keeper.harness import Keeper, gone, until
 
 pytestmark = pytest.mark.system
 # Numbered lines of uneven length for ever (or up to a number), in writes of many sizes.
@@ -80,7 +80,7 @@ def test_killing_the_keeper_loses_and_doubles_nothing(make_keeper: Make) -> None
         keeper.process.kill()
         keeper.process.wait()
         os.killpg(pid, signal.SIGKILL)
-        until(partial(_gone, pid), "the writer is gone")
+        until(partial(gone, pid), "the writer is gone")
         rest = b""
         try:
             while piece := os.read(fifo, 1 << 20):
@@ -132,7 +132,7 @@ def test_a_silent_run_costs_no_file(keeper: Keeper) -> None:
     assert not list(keeper.folder.glob("p.a.1.*"))
 
 
-def test_a_log_folder_that_is_gone_blocks_nobody(keeper: Keeper) -> None:
+def test_a_log_folder_that_isgone_blocks_nobody(keeper: Keeper) -> None:
     """A file that cannot be opened: bytes are thrown away and said, the run goes on, and the next try works."""
     logs = keeper.folder / "logs"
     logs.mkdir()
@@ -172,15 +172,8 @@ def test_a_full_disk_blocks_nobody(keeper: Keeper) -> None:
         full = (small / "p.a.1.out.0.log").stat().st_size
         (small / "ballast").unlink()
         until(lambda: (small / "p.a.1.out.0.log").stat().st_size > full, "writing resumes")
-        assert not _gone(pid)
+        assert not gone(pid)
         os.killpg(pid, signal.SIGKILL)
         keeper.event("drained")
     finally:
         subprocess.run(["umount", "-l", small], check=False)
-
-
-def _gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return True

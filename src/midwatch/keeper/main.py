@@ -1,7 +1,8 @@
 """The keeper's loop: parent of every run, holder of every wait status, starter of the engine. It decides nothing.
 
 What it knows is one table that each new engine gets with its hello; nothing is queued for an absent engine but signals.
-Exits are noticed by SIGCHLD, which adopted orphans need anyway: no descriptor a run ([M] 69 us; a pidfd 62).
+Exits are noticed by SIGCHLD, which adopted orphans need anyway: no descriptor a run ([M] 69 us; a pidfd 62), but for
+the main processes that are not our children (adopt.py).
 Must not know services, restarts or stops: an engine asks for each start and is told of each exit.
 """
 
@@ -19,6 +20,7 @@ import sys
 import time
 
 from midwatch.keeper import wire
+from midwatch.keeper.adopt import Ends, attach
 from midwatch.keeper.pump import NULL, Pump
 from midwatch.keeper.spawn import FILES, GATE, MOST, OURS, Run, start
 from midwatch.keeper.wire import Frame
@@ -130,7 +132,7 @@ class Keeper:
         os.set_blocking(waker, False)
         children = f"/proc/self/task/{os.getpid()}/children"
         self.children = os.open(children if os.path.exists(children) else os.devnull, os.O_RDONLY)
-        self.engine, self.pump = Engine(config), Pump(waker)
+        self.engine, self.pump, self.ends = Engine(config), Pump(waker), Ends()
         # What our parent ignores (nohup, a shell's &) has no effect on us either, but children get the default.
         self.heard = [n for n in FORWARDED if signal.getsignal(n) != signal.SIG_IGN]
         signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
@@ -152,9 +154,13 @@ class Keeper:
             poll.register(self.wake, select.POLLIN)
             if engine.link:
                 poll.register(engine.link, select.POLLIN | (select.POLLOUT if engine.out else 0))
+            if self.ends.runs:
+                poll.register(self.ends.fd, select.POLLIN)
             ready = dict(poll.poll(engine.patience()))
-            if self.wake in ready:
-                self.woken()
+            if self.wake in ready or self.ends.fd in ready:
+                self.woken(self.wake in ready)
+            else:
+                self.ends.looked = time.monotonic()
             engine.flush()
             if engine.link and ready.get(engine.link.fileno(), 0) & ~select.POLLOUT:
                 for message in engine.receive():
@@ -171,9 +177,9 @@ class Keeper:
                 return 128 + self.asked
         return None if engine.pid > 0 else self.exit_code
 
-    def woken(self) -> None:
+    def woken(self, told: bool) -> None:
         """Signals and the pump's messages; a child's end first, somebody waits for it."""
-        data = os.read(self.wake, 1 << 16)
+        data = os.read(self.wake, 1 << 16) if told else b""
         self.reap()
         self.signals = [*self.signals, *(n for n in data if n in self.heard)][:16]
         self.asked = next((n for n in self.signals if n in (signal.SIGTERM, signal.SIGINT)), self.asked)
@@ -191,14 +197,21 @@ class Keeper:
             if pid == 0:
                 break
             if run := self.pids.pop(pid, None):  # ru_maxrss starts at our own size: the child was us until exec
-                at = time.monotonic()
-                run.ended = {"status": status, "at": at, "ended_at": at, "cpu_seconds": usage.ru_utime + usage.ru_stime,
+                run.ended = {"status": status, "cpu_seconds": usage.ru_utime + usage.ru_stime,
                              "max_rss_bytes": usage.ru_maxrss * RSS_UNIT}
+                self.ends.forget(run)
                 ended.append(run)
             elif pid == self.engine.pid:
                 self.engine.ended(os.WEXITSTATUS(status) or 128 + os.WTERMSIG(status))
+        if self.ends.runs:
+            for run, facts in self.ends.over():
+                if self.pids[run.pid] is run:  # else: its number is already a child's
+                    del self.pids[run.pid]
+                run.ended = facts
+                ended.append(run)
         strays = self.strays() if ended else []
         for run in ended:
+            run.ended["at"] = run.ended["ended_at"] = time.monotonic()
             self.engine.send({"ev": "exited", "run": run.run, "pid": run.pid, **run.ended, "strays": strays})
             run.release(opened=False)
 
@@ -222,11 +235,22 @@ class Keeper:
     def op_spawn(self, ask: Frame) -> Frame:
         if ask["run"] in self.runs:
             raise FileExistsError(errno.EEXIST, f"the run {ask['run']} is already in the table")
-        run = Run(ask)
+        run = Run(ask["run"])
+        run.spawn(ask)
+        self.enter(run)
+        return {"pid": run.pid, "start": run.start}
+
+    def op_attach(self, ask: Frame) -> Frame:
+        if ask["run"] in self.runs or ask["pid"] in self.pids or ask["pid"] in (os.getpid(), self.engine.pid):
+            raise FileExistsError(errno.EEXIST, f"{ask['run']} or process {ask['pid']} is already in the table")
+        run, lost = attach(ask, self.ends)
+        self.enter(run)
+        return {"ok": True, "lost": lost}
+
+    def enter(self, run: Run) -> None:
         self.runs[run.run] = self.pids[run.pid] = run
         for stream in run.streams.values():
             self.pump.add(stream)
-        return {"pid": run.pid, "start": run.start}
 
     def op_release(self, ask: Frame) -> None:
         self.runs[ask["run"]].release(opened=True)

@@ -13,6 +13,7 @@ import fcntl
 import os
 import select
 import signal
+import stat
 import struct
 import sys
 import time
@@ -25,6 +26,7 @@ WIDEST, FULL_AGAIN = 1 << 20, 10.0  # bytes, s: a pipe found full twice in that 
 ALLOWANCE = 16 << 20  # of all pipes: beyond four times that (Linux's default) each new one shrinks to 8 KiB [M]
 SMALL, NAP = 4096, 0.001  # a round that moved less waits a moment: a wake-up a line costs more than it brings
 PATIENT = (errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # empty, or our lack: bytes wait in the pipe
+F_GETPIPE_SZ: int = getattr(fcntl, "F_GETPIPE_SZ", 0)
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
 while (NULL := os.open("/dev/null", os.O_RDWR)) < 3:  # a closed stdin, stdout or stderr is filled first
     os.set_inheritable(NULL, True)
@@ -52,6 +54,19 @@ class Stream:
         os.mkfifo(self.fifo, 0o600)
         self.src = os.open(self.fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
         return os.open(self.fifo, os.O_RDWR)  # read-write: never a SIGPIPE
+
+    def reopen(self, owners: set[int]) -> None:
+        """Take up a FIFO that outlived its reader; never a file, a link or a stranger's in its place."""
+        self.src = os.open(self.fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+        try:
+            found = os.fstat(self.src)
+            if not stat.S_ISFIFO(found.st_mode) or found.st_uid not in owners:
+                raise OSError(errno.EPERM, "not the FIFO that was made for it")
+            self.size = fcntl.fcntl(self.src, F_GETPIPE_SZ) if F_GETPIPE_SZ else self.size
+            os.close(os.open(self.fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW))  # writers were: end of file works
+        except OSError:
+            os.close(self.src)
+            raise
 
     def open(self) -> None:
         """Continue the log where it ends. At the first byte: a service that says nothing costs no file."""
@@ -179,11 +194,11 @@ class Pump:
             self.lose(stream, now, 0)
         if now < stream.retry_at:
             return stream.move(keep=False)
-        if stream.offset >= stream.limit:
-            full = stream.log
-            stream.rotate()
-            self.tell(stream, "rotated", closed=full, path=stream.log)
-        if stream.fd < 0:
+        while stream.fd < 0 or stream.offset >= stream.limit:
+            if stream.fd >= 0:
+                full = stream.log
+                stream.rotate()
+                self.tell(stream, "rotated", closed=full, path=stream.log)
             stream.open()
         begin = stream.offset
         moved = stream.move(keep=True)

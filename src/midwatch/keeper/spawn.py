@@ -34,11 +34,16 @@ class SpawnError(OSError):
 class Run:
     """One main process, until the engine has taken its status."""
 
-    def __init__(self, ask: Frame) -> None:
-        self.run: str = ask["run"]
+    def __init__(self, run: str) -> None:
+        self.run, self.pid, self.start = run, -1, 0
         self.streams: dict[str, Stream] = {}
         self.gate = -1  # our end of it, while the child waits
+        self.watch = -1  # of one that need not be our child: its pidfd
+        self.adopted = False
         self.ended: Frame = {}
+
+    def spawn(self, ask: Frame) -> None:
+        """Start it; an error leaves nothing behind."""
         fds: list[int] = []  # the child's; ours until it has them
         try:
             self.pid = self.launch(ask, fds)
@@ -88,7 +93,7 @@ class Run:
     def facts(self) -> Frame:
         streams = {name: {"log": s.log, "fifo": s.fifo} for name, s in self.streams.items()}
         return {"run": self.run, "pid": self.pid, "start": self.start, "gate": "closed" if self.gate >= 0 else None,
-                "streams": streams, "status": None, "ended_at": None, **self.ended}
+                "streams": streams, "status": None, "ended_at": None, "adopted": self.adopted, **self.ended}
 
 
 def start(argv: list[str], exe: str, env: dict[str, str], stdio: tuple[int, int, int], *, keep: tuple[int, ...],
