@@ -52,6 +52,7 @@ def _run(
     permanent: list[str],
     pty: bool,
     json: bool,
+    file: str | None = None,
     **options: Any,
 ) -> int:
     from midwatch import config
@@ -63,15 +64,27 @@ def _run(
     if permanent:
         given["permanent"] = [int(code) if code.isdigit() else code for code in permanent]
     stdin: Literal["null", "inherit"] = "inherit" if not os.isatty(0) or os.isatty(2) else "null"
-    spec = config.for_command(
-        command, name=name, keep=keep, env=env, stdin=stdin, environ=os.environ, **given
-    )
-    layout, spec = _instance(spec, named=name is not None)
+    if file is not None:
+        layout, spec = _of_file(file, command, {"name": name, "keep": keep, "env": env, **given})
+    else:
+        spec = config.for_command(
+            command, name=name, keep=keep, env=env, stdin=stdin, environ=os.environ, **given
+        )
+        layout, spec = _instance(spec, named=name is not None)
     launch.foreground(
         layout, [spec], mode="foreground", project=spec.project, source="command line", by=jobs.by("run"),
         json=json,
     )
     return 1  # not reached: this process has become the keeper
+
+
+def _of_file(file: str, words: list[str], given: dict[str, Any]) -> tuple[Layout, Any]:
+    """One service of a configuration, under its own id: only one run of it at a time."""
+    from midwatch.front.cli.single import from_file
+
+    others = ["--" + name.replace("_", "-").replace("rlimits", "rlimit") for name, value in given.items() if value]
+    spec = from_file(file, words, others)
+    return Layout.default().foreground(f"{spec.project}.{spec.name}"), spec
 
 
 def _instance(spec: Any, named: bool) -> tuple[Layout, Any]:
@@ -123,6 +136,14 @@ _OPTS = (
         "permanent", ("--permanent",), "An exit code that says: trying again cannot help.", "many", "CODE"
     ),
     Opt("pty", ("--pty",), "Give it a terminal of its own."),
+    Opt(
+        "file",
+        ("-f", "--file"),
+        "Supervise one service of this configuration: CMD is its name.",
+        "text",
+        "FILE",
+        complete="file",
+    ),
     Opt("json", ("--json",), "Tell what happens on stderr as one JSON object a line, as 'midwatch events --json'."),
     *(Opt(dest, ("--" + dest.replace("_", "-"),), text, "text", meta) for dest, meta, text in _LIMITS),
 )
@@ -146,6 +167,7 @@ VERB = Verb(
     examples=(
         "midwatch run -- python server.py --port 8787",
         "midwatch run --memory 2G --grace 5s --name web -- ./serve.sh",
+        "midwatch run -f /srv/shop/midwatch.toml web",
     ),
     run=_run,
     opts=tuple(sorted(_OPTS, key=_rank)),

@@ -28,6 +28,7 @@ VERBS = (
     "why",
     "check",
     "schema",
+    "unit",
     "replay",
 )
 
