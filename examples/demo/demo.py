@@ -1,18 +1,21 @@
 """`make demo`: four real programs under Midwatch for half a minute, then the proof that nothing is left.
 
 A web server, one that crashes, one that exits 0 for ever, and one that ignores SIGTERM together with a child
-that left its session. Everything happens in a temporary instance (MIDWATCH_HOME); it touches nothing it did not start.
+that left its session. In the middle of it the daemon itself is killed. Everything happens in a temporary instance (MIDWATCH_HOME); it touches nothing it did not start.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -86,6 +89,48 @@ class Scene:
         raise SystemExit(f"demo: waited {PATIENCE:g} s in vain until {what}")
 
 
+class Visitor(threading.Thread):
+    """Asks the web server all the time and counts who did not answer."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(daemon=True)
+        self.url = f"http://127.0.0.1:{port}/"
+        self.answered = self.failed = 0
+        self.leave = threading.Event()
+
+    def run(self) -> None:
+        while not self.leave.wait(0.01):
+            try:
+                with urllib.request.urlopen(self.url, timeout=5):
+                    self.answered += 1
+            except OSError:
+                self.failed += 1
+
+
+def kill_the_daemon(scene: Scene) -> None:
+    """kill -9 of keeper and engine in mid-work, a new start, and nobody noticed."""
+    print("\nNow the daemon itself is killed, keeper and engine at once, while a visitor reads the web server's pages.")
+    before = scene.services()
+    daemon = json.loads(scene.run("ps", "--json", show=False))["daemon"]
+    visitor = Visitor(scene.port)
+    visitor.start()
+    print(f"\n$ kill -9 {daemon['keeper_pid']} {daemon['pid']}")
+    for pid in (daemon["keeper_pid"], daemon["pid"]):
+        with contextlib.suppress(ProcessLookupError):  # the engine does not outlive its keeper
+            os.kill(pid, signal.SIGKILL)
+    time.sleep(1.0)
+    scene.run("up", "-d")
+    scene.run("events", "-n", "4")
+    visitor.leave.set()
+    visitor.join()
+    after = scene.services()
+    same = all(before[name]["pid"] == after[name]["pid"] for name in ("web", "stubborn"))
+    print(f"\nweb and stubborn are {'the same processes as before' if same else 'NOT the same processes'}; "
+          f"the visitor got {visitor.answered} pages meanwhile, {visitor.failed} failed.")  # fmt: skip
+    if not same or visitor.failed:
+        raise SystemExit("demo: somebody noticed")
+
+
 def left_over(home: str) -> list[str]:
     """Living processes that carry this instance's marker, found without asking Midwatch."""
     found = []
@@ -110,6 +155,7 @@ def act(scene: Scene) -> None:
     for name in ("web", "crasher", "restless", "stubborn"):
         scene.run("why", name)
     scene.run("logs", "crasher", "-n", "3")
+    kill_the_daemon(scene)
     print("\nNow everything is stopped. The stubborn one gets its grace of 2 s, then it and its helper are killed.")
     started = time.monotonic()
     scene.run("down", "--all")

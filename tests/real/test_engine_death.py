@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from tests.system.conftest import Instance, kill
+from tests.system.conftest import Instance, instance, kill  # noqa: F401  the fixture
 
 from midwatch.record import logs
 
