@@ -123,6 +123,14 @@ class FakeMachine(FakeNet):
         why = "" if kill and (memory or not wants_memory) else "no cgroup v2 hierarchy is mounted"
         return Containment(kill, memory, why)
 
+    def limit(self, containment: Containment, launch: Launch) -> str:
+        if launch.memory_hard is None:
+            return ""
+        if containment.memory not in self.groups:
+            return containment.why_not or "the run has no memory cgroup"
+        self.groups[containment.memory] = launch.memory_hard
+        return ""
+
     def leftover(self, run: str) -> Containment:
         kill, memory = (f"/cg/{kind}/midwatch-{self._instance}/{run}" for kind in ("unified", "memory"))
         return Containment(kill if kill in self.groups else None, memory if memory in self.groups else None)

@@ -173,6 +173,11 @@ class Machine(Protocol):
 
         Raises OSError when `launch.contain` is "cgroup" and there is none to be had."""
 
+    def limit(self, containment: Containment, launch: Launch) -> str:
+        """Set the run's memory limit again (an adopted run may have lost it, or the config has changed). Words
+        about why that failed, "" when it is set or none is asked for. *blocking*
+        """
+
     def leftover(self, run: str) -> Containment:
         """The cgroups of that name that exist: what `contain` made for an intent whose run record was lost.
         Hand it to `end` or `release`.

@@ -241,7 +241,11 @@ class LinuxMachine:
 
     def settle(self) -> str:
         """See ports."""
-        return ""
+        return self._cgroups.settle([self._keeper, os.getpid()])
+
+    def limit(self, containment: Containment, launch: Launch) -> str:
+        """See ports."""
+        return "" if launch.memory_hard is None else self._cgroups.limit(containment, launch.memory_hard)
 
     def free_bytes(self, path: str) -> int | None:
         """See ports."""

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
-from midwatch.machine.linux import files, procfs
+from midwatch.machine.linux import files, leaf, procfs
 from midwatch.machine.ports import Containment
 
 PREFIX = "midwatch-"
@@ -32,7 +32,7 @@ class Cgroups:
         self._lock = threading.Lock()  # contain and release run in worker threads
         mounts = procfs.cgroup_mounts(files.read_or_none(f"{proc}/self/mountinfo") or b"")
         own = procfs.own_cgroups(files.read_or_none(f"{proc}/self/cgroup") or b"")
-        self._unified = _directory(mounts, own, "")
+        self._unified = leaf.above(_directory(mounts, own, ""))
         self._v1_memory = _directory(mounts, own, "memory")
         self.kill_why = _unusable(self._unified, "cgroup.events", "no cgroup v2 hierarchy is mounted")
         self.memory_why = self._memory_why()
@@ -45,6 +45,26 @@ class Cgroups:
         held = files.read_or_none(f"{self._unified}/cgroup.controllers") or b""
         if b"memory" not in held.split():
             return f"the memory controller is not available in {self._unified}"
+        return ""
+
+    def settle(self, ours: list[int]) -> str:
+        """See ports: only where v2 has the memory controller is there a reason to move."""
+        if self._unified is None or self.kill_why or self._v1_memory or self.memory_why:
+            return ""
+        with self._lock:
+            return leaf.settle(self._unified, ours)
+
+    def limit(self, containment: Containment, memory: int) -> str:
+        """Set the memory limit of a run's group again; why it could not be set, "" when it is."""
+        directory = containment.memory
+        if directory is None or not _is_cgroup(directory, os.path.dirname(directory)):
+            return containment.why_not or "the run has no memory cgroup"
+        with self._lock:
+            try:
+                self._give_memory(os.path.dirname(directory))
+                _limit(directory, memory, remove=False)
+            except OSError as error:
+                return f"{error.strerror} ({error.filename or directory})"
         return ""
 
     def make(self, run: str, memory: int | None, demand: bool) -> Containment:
@@ -78,18 +98,19 @@ class Cgroups:
 
     def _make_memory(self, memory: int, run: str) -> str:
         if self._v1_memory:
-            directory = _fresh(self._v1_memory, self.name, run)
-            return _limit(
-                directory, ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes"), str(memory), str(memory)
-            )
+            return _limit(_fresh(self._v1_memory, self.name, run), memory)
         assert self._unified
         base = f"{self._unified}/{self.name}"
-        directory = f"{base}/{run}"  # made by _make_kill a moment ago
-        for parent in (self._unified, base):
+        self._give_memory(base)
+        return _limit(f"{base}/{run}", memory, remove=False)  # made by _make_kill a moment ago
+
+    def _give_memory(self, base: str) -> None:
+        """v2: the memory controller for the children of `base`."""
+        if self._v1_memory:
+            return
+        for parent in (os.path.dirname(base), base):
             if b"memory" not in files.read(f"{parent}/cgroup.subtree_control").split():
                 files.write(f"{parent}/cgroup.subtree_control", "+memory")
-        # held memory counts swap, so a line on it leaves none to swap into
-        return _limit(directory, ("memory.max", "memory.swap.max"), str(memory), "0", remove=False)
 
     def existing(self, run: str) -> Containment:
         """What `make` made under this name and nobody has removed."""
@@ -155,16 +176,28 @@ def _fresh(own: str, name: str, run: str) -> str:
     return directory
 
 
-def _limit(directory: str, names: tuple[str, str], value: str, swap: str, remove: bool = True) -> str:
+def _limit(directory: str, memory: int, remove: bool = True) -> str:
+    """Held memory counts swap, so a line on it leaves none to swap into."""
+    one = os.path.exists(f"{directory}/memory.limit_in_bytes")
+    names = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes") if one else ("memory.max", "memory.swap.max")
+    swap = memory if one else 0  # v1 counts memory and swap together
     try:
-        files.write(f"{directory}/{names[0]}", value)
+        _raise_first(directory, names, memory, swap)
+        files.write(f"{directory}/{names[0]}", str(memory))
         if os.path.exists(f"{directory}/{names[1]}"):
-            files.write(f"{directory}/{names[1]}", swap)
+            files.write(f"{directory}/{names[1]}", str(swap))
     except OSError:
         if remove:
             _remove(directory)
         raise
     return directory
+
+
+def _raise_first(directory: str, names: tuple[str, str], memory: int, swap: int) -> None:
+    """v1 refuses a memory limit above the one for memory and swap together: that one grows first."""
+    both = files.read_record(f"{directory}/{names[1]}") if names[0].endswith("in_bytes") else None
+    if both is not None and both.strip().isdigit() and int(both) < memory:
+        files.write(f"{directory}/{names[1]}", str(swap))
 
 
 def _is_cgroup(directory: str, base: str) -> bool:

@@ -174,6 +174,10 @@ class MacMachine:
             raise OSError(errno.ENOTSUP, f"{run}: {_NO_CGROUPS}")
         return Containment(why_not=_NO_CGROUPS)
 
+    def limit(self, containment: Containment, launch: Launch) -> str:
+        """See ports."""
+        return "" if launch.memory_hard is None else _NO_CGROUPS
+
     def leftover(self, run: str) -> Containment:
         """Nothing can be left of that kind."""
         return Containment(why_not=_NO_CGROUPS)
