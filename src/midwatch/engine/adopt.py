@@ -13,6 +13,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from midwatch.engine.run import Run
+from midwatch.machine.ports import Target
 from midwatch.model.identity import ProcId
 from midwatch.policy import defaults
 from midwatch.record.runs import RunRecord
@@ -89,9 +90,9 @@ async def _attach(engine: Engine, service: Service, record: RunRecord) -> Run | 
     answered: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
     limit = service.spec.logs.file_bytes
     streams = {name: {**where, "limit": limit} for name, where in run.streams.items()}
-    engine.link.ask(
-        answered.set_result, op="attach", run=run.id, pid=record.pid, start=record.start, streams=streams
-    )
+    user = owner(engine, service)
+    asked = {"run": run.id, "pid": record.pid, "start": record.start, "streams": streams}
+    engine.link.ask(answered.set_result, op="attach", **asked, **({"uid": user} if user is not None else {}))
     answer = await answered
     if "errno" in answer:
         return None
@@ -101,7 +102,19 @@ async def _attach(engine: Engine, service: Service, record: RunRecord) -> Run | 
     service.run = run
     engine.runs[run.id] = run
     engine.records.save(run.record(record.spawned_awake, "running"))
+    if run.containment.memory is not None:  # what started the daemon again may have switched the controllers off
+        limit = engine.machine.limit
+        if words := await asyncio.get_running_loop().run_in_executor(None, limit, run.containment, run.launch):
+            engine.write("limit.warning", service=service.spec.id, run=run.id, fields={"message": words})
     return run
+
+
+def owner(engine: Engine, service: Service) -> int | None:
+    """The user it runs as, where that is not ours: its FIFOs and sockets are theirs."""
+    if service.spec.launch.user is None:
+        return None
+    target = engine.machine.lookup(service.spec.launch)
+    return target.uid if isinstance(target, Target) else None
 
 
 def newest_log(first: str) -> str:

@@ -27,6 +27,7 @@ from midwatch.engine.outer import Outer
 from midwatch.engine.pending import After
 from midwatch.engine.restore import restore
 from midwatch.engine.specs import forget_environments
+from midwatch.host.detect import Manager
 from midwatch.machine import this_machine
 from midwatch.model.service import ServiceSpec
 from midwatch.policy import defaults
@@ -42,6 +43,7 @@ class Request(msgspec.Struct, frozen=True):
     settings: Settings | None = None
     json: bool = False  # `run --json`: events on stderr as JSON lines
     terminal: bool = False  # Ctrl-C reaches the run directly: it shares our foreground group
+    outer: Manager | None = None  # who started the daemon, as far as the launcher could tell
 
 
 class Words:
@@ -100,11 +102,16 @@ class Boot:
         request = self._request()
         keep_group = bool(request and request.terminal)
         machine = this_machine(self.layout.instance, hello["pid"])
+        moved = machine.settle()
         self.engine = Engine(self.layout, machine, link, hello["pid"], keep_group=keep_group)
         self.engine.jobs.finish["quit"] = lambda _, __: self._stopped()
         methods = Methods(self.engine, self.quit)
-        self._outer = Outer(self.engine, self._plan(), foreground=self.mode == "foreground")
+        plan = self._plan()
+        self.engine.spawner.outer_env = plan.get("outer_env") or {}
+        self._outer = Outer(self.engine, plan, foreground=self.mode == "foreground")
         await restore(self.engine, hello, fresh=self.mode == "foreground")
+        if moved:
+            self.engine.write("cgroup.settled", fields={"message": moved})
         if self.mode == "foreground":
             self.foreground = Foreground(self.engine, self.quit, json=bool(request and request.json))
         self._control = Control(self.engine, methods)
@@ -136,6 +143,8 @@ class Boot:
             return {}
 
     def _apply(self, request: Request) -> None:
+        if request.outer is not None and request.outer.confidence != "none":
+            self.engine.write("outer.detected", fields=msgspec.structs.asdict(request.outer))
         applied = self.engine.applier.apply(
             request.project, request.source, request.specs, dry_run=False, prune=True, by=request.by,
             settings=request.settings, rest="again" if self.mode == "foreground" else "start",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from midwatch import __version__
-from midwatch.engine.adopt import ALIVE, adopt, unseen_since
+from midwatch.engine.adopt import ALIVE, adopt, owner, unseen_since
 from midwatch.engine.core import Service
 from midwatch.engine.run import Run
 from midwatch.engine.specs import load_specs
@@ -179,17 +179,9 @@ def _go_on(engine: Engine, service: Service, run: Run) -> None:
     if service.state.pid is None and service.state.phase in ("starting", "stopping"):
         engine.post(service, Spawned(run=run.id, pid=pid))  # the answer to the spawn was lost
     if engine.wants_notify(service.spec):
-        engine.notify.open(run.id, _owner_of(pid))
+        engine.notify.open(run.id, owner(engine, service))
     engine.write("run.adopted", service=service.spec.id, run=run.id, fields={"pid": pid})
     engine.post(service, Resumed(alive=True))
-
-
-def _owner_of(pid: int) -> int | None:
-    """The user of a living process, who has to be able to write to its notify socket."""
-    try:
-        return os.stat(f"/proc/{pid}").st_uid
-    except OSError:
-        return None
 
 
 def _gone(engine: Engine, service: Service, record: RunRecord | None = None) -> None:
