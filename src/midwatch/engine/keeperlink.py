@@ -10,7 +10,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -35,7 +35,7 @@ class KeeperLink(asyncio.Protocol):
     @classmethod
     async def connect(
         cls, fd: int, on_event: Callable[[dict[str, Any]], None], on_gone: Callable[[], None]
-    ) -> KeeperLink:
+    ) -> Self:
         """Take over the inherited descriptor."""
         os.set_inheritable(fd, False)
         link = cls(on_event, on_gone)
