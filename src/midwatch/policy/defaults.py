@@ -93,6 +93,7 @@ BACKLOG_SAMPLES = _figure("BACKLOG_SAMPLES", 3, "looks in a row", "HLT-6: a queu
 PORT_ANSWER = _figure("PORT_ANSWER", 2.0, "s", "ORP-2: who accepts and says nothing for so long is wedged", _PIN)
 PORT_HOLDERS = _figure("PORT_HOLDERS", 16, "processes", "a pre-forking server has its socket in every worker", _PIN)
 HEIR_WAIT = _figure("HEIR_WAIT", 1.0, "s", "a launcher leaves before its child listens; design: within a second", _PIN)
+HEIR_START = _figure("HEIR_START", 10.0, "s", "a Python server imports for seconds before it listens; only after an early exit", _PIN)
 HEIR_POLL = _figure("HEIR_POLL", 0.05, "s", "twenty looks at one process table", _PIN)
 
 # -- evidence
@@ -169,7 +170,6 @@ EVENT_PATIENCE = _figure("EVENT_PATIENCE", 2.0, "s", "for a host's callbacks at 
 KEEPER_START = _figure("KEEPER_START", 20.0, "s", "an embedded keeper needs 0.05 on an idle machine", _PIN)
 KEEPER_GOODBYE = _figure("KEEPER_GOODBYE", 15.0, "s", "longer than its own ladder of TERM, 5 s, KILL, and the last second of output", _PIN)
 TAKE_OVER = _figure("TAKE_OVER", 20.0, "s", "a new host waits so long for the keeper of a dead one to end what that had left", _PIN)
-LOCK_LOOK = _figure("LOCK_LOOK", 5.0, "s", "an embedded supervisor looks whether its lock file is still the one at that path", _PIN)
 CONTROL_FIRST_REQUEST = _figure("CONTROL_FIRST_REQUEST", 10.0, "s", "a half-open client gives its place back", _PIN)
 CONTROL_IDLE = _figure("CONTROL_IDLE", 600.0, "s", "a forgotten connection too", _PIN)
 
