@@ -117,8 +117,7 @@ def test_without_a_daemon_the_record_speaks(cli: Cli, layout: Layout) -> None:
     assert states == {"web": ("unwatched", os.getpid(), None), "db": ("not running", None, None)}
     screen = cli("ps").out
     assert "nobody watches it" in screen
-    assert "'midwatch up' ends it and starts it anew" in " ".join(screen.split())
-    assert "adopts" not in screen
+    assert "'midwatch up' takes it back" in " ".join(screen.split())
 
 
 def test_nothing_to_list_leads_on_not_back(cli: Cli, daemon: Daemon, layout: Layout) -> None:

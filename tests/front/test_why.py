@@ -196,14 +196,13 @@ def alone(layout: Layout, run: str, pid: int) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 def test_a_run_that_outlived_midwatch_is_unwatched(cli: Cli, layout: Layout) -> None:
-    """Its pid, and what the next start does with it: it ends it; by name and by pid."""
+    """Its pid, and what the next start does with it: it adopts it; by name and by pid."""
     alone(layout, "shop.web.5", os.getpid())
     write_journal(layout, ended(4, "crash"))
     out = cli("why", "web").out
     assert out.startswith("shop/web is unwatched")
-    assert f"pid {os.getpid()} (shop.web.5); the next start ends it" in out
-    assert "midwatch up  # ends it and starts it anew" in out
-    assert "adopt" not in out
+    assert f"pid {os.getpid()} (shop.web.5); the next start takes it back" in out
+    assert "midwatch up  # takes it back as it is" in out
     assert cli("why", str(os.getpid()), "--json").json["now"]["state"] == "unwatched"
 
 

@@ -149,9 +149,7 @@ def _decision(row: dict[str, Any], now: float) -> str:
         return ""
     text = str(row.get("decision") or "")
     if row["state"] == "unwatched" and row.get("since"):
-        return (
-            f"started {clock(row['since'], now)}; nobody watches it; 'midwatch up' ends it and starts it anew"
-        )
+        return f"started {clock(row['since'], now)}; nobody watches it; 'midwatch up' takes it back"
     if row.get("needs"):
         text = f"waits: {'; '.join(row['needs'])}"
     elif row["state"] == "starting" and row.get("pid") and row.get("health") != "failing":

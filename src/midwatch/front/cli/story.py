@@ -106,7 +106,7 @@ def next_steps(service: str, end: Line | None, row: dict[str, Any] | None) -> li
     ):
         steps.append(f"midwatch logs {service} --run {end.get('run_id')}  # its last output")
     if state == "unwatched":
-        steps.append("midwatch up  # ends it and starts it anew")
+        steps.append("midwatch up  # takes it back as it is")
     elif state in {"held", "gave_up", "degraded", "backoff"}:
         steps.append(f"midwatch reset {service}  # tries again now")
     elif state == "stopped":

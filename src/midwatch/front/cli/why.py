@@ -189,7 +189,7 @@ def _present(present: dict[str, Any] | None, because: list[str], now: float) -> 
     if retry is not None:
         yield f"next try {clock(retry, now)} (in {duration(max(0.0, retry - now))})"
     if present.get("state") == "unwatched":
-        yield f"pid {present.get('pid')} ({present.get('run_id')}); the next start ends it, found by its identity"
+        yield f"pid {present.get('pid')} ({present.get('run_id')}); the next start takes it back, by its identity"
     if present.get("state") == "up":
         yield f"pid {present.get('pid')}, up {duration(present.get('uptime_s'))}"
 
