@@ -29,6 +29,7 @@ _PAINT = {
     "stopping": "33",
     "killing": "33",
     "degraded": "31",
+    "waiting": "33",
     "held": "31",
     "gave_up": "31",
     "failing": "31",

@@ -36,6 +36,8 @@ STATES = {
     "killing": "is being ended; what is left of it is killed",
     "backoff": "is not running; it waits for its next try",
     "degraded": "is not running; it crashed too often and is tried rarely now",
+    "waiting": "is not running; somebody else holds its port",
+    "scheduled": "is not running; it waits for its next time",
     "held": "is not running; trying again cannot help until something changes",
     "gave_up": "is not running; midwatch gave up on it",
     "done": "is done; it ended as it was meant to",
