@@ -39,6 +39,7 @@ NEVER_IN_ENGINE = {"dataclasses", "inspect", "ssl", "logging", "typer", "rich", 
 NOT_AT_START = {
     *("argparse", "csv", "dataclasses", "difflib", "gzip", "http", "json", "multiprocessing", "psutil"),
     *("rich", "shutil", "sqlite3", "statistics", "tempfile", "tomllib", "typer", "unittest", "urllib.request"),
+    *("cronsim", "watchfiles", "zoneinfo"),
 }
 KEEPER_NEVER = {"asyncio", "concurrent", "enum", "pathlib", "re", "typing"} | NOT_AT_START - {"json"}
 

@@ -28,7 +28,7 @@ def slots(schedule: Schedule, after: float) -> Iterator[float]:
     """All times later than `after`, in order; ends when there is none within 50 years."""
     from datetime import datetime
 
-    from cronsim import CronSim
+    from cronsim import CronSim, CronSimError
 
     last = after
     try:
@@ -37,7 +37,7 @@ def slots(schedule: Schedule, after: float) -> Iterator[float]:
             if slot > last:  # begun inside the repeated hour of autumn, cronsim names the hour's first pass again
                 last = slot
                 yield slot
-    except (OverflowError, ValueError, OSError):
+    except (CronSimError, OverflowError, ValueError, OSError):
         return  # the end of the calendar, or a wall clock that no calendar knows
 
 

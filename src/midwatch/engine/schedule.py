@@ -63,6 +63,8 @@ class Schedules:
             base = _base(state, now) if known is None else now.wall  # another schedule has missed nothing yet
             self._armed[state.id] = Armed(schedule, base)
             self._zone = zone_stamp()
+            if base != state.slot:  # kept by the policy's state, for the next engine
+                self._engine.post(service, Due(slot=base, begin=True))
             self._say(state.id)
             self._set()
 

@@ -23,7 +23,9 @@ def due(d: Draft, e: Due) -> None:
     if schedule is None or d.s.want == "down" or e.slot == d.s.slot:
         return
     d.set(slot=e.slot)
-    if d.s.phase != "scheduled":
+    if e.begin:
+        d.note("schedule.begin", slot=e.slot)
+    elif d.s.phase != "scheduled":
         reason = "running" if d.s.pid is not None else d.s.phase
         d.note("schedule.skipped", slot=e.slot, missed=e.missed or None, reason=reason, run_id=d.s.run)
     elif e.late > SCHEDULE_LATE and not schedule.catch_up:
