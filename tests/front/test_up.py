@@ -37,7 +37,6 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         raise Exec
 
     monkeypatch.setattr(launch, "foreground", foreground)
-    monkeypatch.delenv("MIDWATCH_DETACHED", raising=False)
     monkeypatch.setenv("MIDWATCH_DEBUG", "1")
     return calls
 
@@ -127,17 +126,6 @@ def test_up_without_a_daemon_becomes_it(
         cli("up")
     assert (launched[0]["mode"], launched[0]["project"]) == ("attached", "shop")
     assert launched[0]["layout"].home == home
-
-
-def test_the_background_half_is_detached(
-    cli: Cli, file: Path, launched: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What `up -d` starts knows it, and no service inherits the mark."""
-    monkeypatch.setenv("MIDWATCH_DETACHED", "1")
-    with pytest.raises(Exec):
-        cli("up", "--file", str(file))
-    assert launched[0]["mode"] == "detached"
-    assert all("MIDWATCH_DETACHED" not in spec.launch.env for spec in launched[0]["specs"])
 
 
 def test_detached_answers_after_the_first_spawns(

@@ -32,6 +32,13 @@ class Instance:
             stdin=subprocess.DEVNULL, timeout=timeout, check=False, **options,
         )  # fmt: skip
 
+    def blind_up(self, **options: Any) -> subprocess.CompletedProcess[str]:
+        """`up` as it is when another start is not visible yet: only the lock can stop it."""
+        return subprocess.run(
+            blind_up(), cwd=self.folder, text=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=60,
+            check=False, **options,
+        )  # fmt: skip
+
     def ok(self, *arguments: str, **options: Any) -> str:
         """The same, and it has to end with 0."""
         done = self.cli(*arguments, **options)
@@ -90,6 +97,17 @@ def instance(home: Path) -> Iterator[Instance]:
     yield made
     if (home / "lock").exists():
         made.down()
+
+
+BLIND = (
+    "import sys\nfrom midwatch.front.cli import jobs, main\njobs.daemon_or_none = lambda layout: None\n"
+    "sys.exit(main.main(['up']))"
+)
+
+
+def blind_up() -> list[str]:
+    """An `up` that sees no daemon: it goes for the lock, whoever answers. Its process becomes the daemon if it wins."""
+    return [sys.executable, "-c", BLIND]
 
 
 def alive(pid: int) -> bool:

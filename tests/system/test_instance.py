@@ -13,16 +13,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.system.conftest import Instance, alive, kill, wait_for
+from tests.system.conftest import Instance, alive, blind_up, kill, wait_for
 
 ONE = '[service.a]\ncommand = ["sleep", "1000"]\n'
 STARTS = 20
 ROUNDS = int(os.environ.get("MIDWATCH_START_ROUNDS", "2"))
-
-
-def attached(instance: Instance) -> subprocess.CompletedProcess[str]:
-    """The command that becomes the daemon itself, as a detached `up` starts it."""
-    return instance.cli("up", env={**os.environ, "MIDWATCH_DETACHED": "1"})
 
 
 def write(instance: Instance, text: str = ONE) -> None:
@@ -34,7 +29,7 @@ def test_e1_a_second_start_is_refused_and_changes_nothing(instance: Instance) ->
     instance.up(ONE)
     lock = instance.home / "lock"
     before, inode = lock.read_bytes(), lock.stat().st_ino
-    second = attached(instance)
+    second = instance.blind_up()
     assert second.returncode == 4
     assert f"pid {json.loads(before)['pid']}" in second.stderr
     assert (lock.read_bytes(), lock.stat().st_ino) == (before, inode)
@@ -82,7 +77,7 @@ def test_e4_a_home_that_cannot_be_written_is_78_with_the_path(instance: Instance
     write(instance)
     instance.home.chmod(0o500)
     try:
-        for done in (instance.cli("up", "-d"), attached(instance)):
+        for done in (instance.cli("up", "-d"), instance.blind_up()):
             assert done.returncode == 78
             assert str(instance.home) in done.stderr
             assert "MIDWATCH_HOME" in done.stderr
@@ -115,8 +110,8 @@ def test_e5_of_many_starts_at_once_exactly_one_wins(instance: Instance) -> None:
     for _ in range(ROUNDS):
         starts = [
             subprocess.Popen(
-                [sys.executable, "-m", "midwatch", "up"], cwd=instance.folder, stdin=subprocess.DEVNULL, text=True,
-                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, "MIDWATCH_DETACHED": "1"},
+                blind_up(), cwd=instance.folder, stdin=subprocess.DEVNULL, text=True,
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
             )
             for _ in range(STARTS)
         ]  # fmt: skip
@@ -174,7 +169,7 @@ def test_e10_home_and_xdg_of_the_caller_do_not_matter(instance: Instance, tmp_pa
     env = {**os.environ, "PATH": os.defpath, **elsewhere}
     done = instance.cli("ps", "--json", env=env)
     assert json.loads(done.stdout)["daemon"]["keeper_pid"] == instance.daemon()["keeper_pid"]
-    refused = instance.cli("up", env={**env, "MIDWATCH_DETACHED": "1"})
+    refused = instance.blind_up(env=env)
     assert refused.returncode == 4
     assert list(tmp_path.iterdir()) == []
 
@@ -185,7 +180,7 @@ def test_e13_a_losing_start_spends_nothing_of_the_winner(instance: Instance) -> 
     before, lines = instance.ps()["a"], len(instance.journal())
     files = {path.name for path in instance.home.iterdir()}
     for _ in range(3):
-        assert attached(instance).returncode == 4
+        assert instance.blind_up().returncode == 4
     assert len(instance.journal()) == lines
     after = instance.ps()["a"]
     assert (after["pid"], after["restarts"]) == (before["pid"], before["restarts"])

@@ -101,7 +101,7 @@ def test_d5_a_second_daemon_is_refused_while_the_first_drains(instance: Instance
     instance.up(f"[service.a]\ncommand = [\"sh\", \"-c\", '{STUBBORN}']\nstop = {{ grace = \"3s\" }}\n")
     [pid] = pids(instance.folder, 1)
     instance.cli("down", "--all", "--no-wait")
-    second = instance.cli("up", timeout=30, env={**os.environ, "MIDWATCH_DETACHED": "1"})
+    second = instance.blind_up()
     assert second.returncode == 4, second.stderr
     assert "already running" in second.stderr
     wait_for(lambda: not alive(pid), "the stubborn child is gone")

@@ -33,9 +33,7 @@ def test_h11_up_d_answers_after_the_first_spawns_and_e13_a_second_is_refused(ins
     with (instance.home / "lock").open() as lock, pytest.raises(BlockingIOError):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     before = (instance.home / "lock").read_bytes()
-    second = instance.cli(
-        "up", env={**os.environ, "MIDWATCH_DETACHED": "1"}
-    )  # what `up -d` starts behind itself
+    second = instance.blind_up()
     assert (second.returncode, second.stdout) == (4, "")
     assert "already running" in second.stderr
     assert (instance.home / "lock").read_bytes() == before

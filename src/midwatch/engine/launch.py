@@ -16,8 +16,12 @@ from typing import Any
 import msgspec
 
 import midwatch
+from midwatch.config import environment
+from midwatch.config.kind import passable
 from midwatch.config.problems import Settings
 from midwatch.engine.layout import Layout, LayoutError
+from midwatch.host.execute import raise_files
+from midwatch.host.outer import Outer
 from midwatch.model.service import ServiceSpec
 from midwatch.record.lock import Held, InstanceLock, Unwritable
 
@@ -35,10 +39,10 @@ class LaunchError(Exception):
 
 def foreground(
     layout: Layout, specs: Sequence[ServiceSpec], *, mode: str, project: str, source: str, by: str,
-    settings: Settings | None = None, json: bool = False,
+    settings: Settings | None = None, json: bool = False, outer: Outer | None = None,
 ) -> None:  # fmt: skip
     """Become the daemon. `mode`: "foreground" for `run` (one service, its end is ours), "attached" or
-    "detached" for `up`.
+    "detached" for `up`. `outer`: who runs us, and what he wants to hear.
 
     Does not return. Raises LaunchError before anything was started.
     """
@@ -48,14 +52,16 @@ def foreground(
     request = {
         "project": project, "source": source, "specs": [msgspec.to_builtins(spec) for spec in specs], "by": by,
         "terminal": terminal, "settings": msgspec.to_builtins(settings), "json": json,
+        "outer": msgspec.to_builtins(outer.manager) if outer else None,
     }  # fmt: skip
     plan = layout.home / "keeper.json"
     try:
         _write_private(layout.home / "request.json", msgspec.json.encode(request))
-        _write_private(plan, msgspec.json.encode(_plan(layout, mode)))
+        _write_private(plan, msgspec.json.encode(_plan(layout, mode) | _hook_up(outer)))
     except OSError as error:
         raise _unwritable(layout, error) from None
     _become_subreaper()
+    raise_files()
     os.set_inheritable(lock.fileno(), True)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -67,8 +73,13 @@ def detached(
     layout: Layout, specs: Sequence[ServiceSpec], *, project: str, source: str, by: str,
     settings: Settings | None = None,
 ) -> dict[str, object]:  # fmt: skip
-    """The daemon without a terminal. Returns what `ping` answers, once it has the lock and its services."""
+    """The daemon without a terminal. Returns what `ping` answers, once it has the lock and its services.
+
+    Somebody else's daemon that answers meanwhile is not ours: then the child says who holds the lock (H11)."""
     layout_problem(layout)
+    holder = InstanceLock(layout.lock).holder()
+    if holder is not None:  # E11: a loser leaves nothing behind, not even a log
+        raise _already(Held(layout.lock, holder), "midwatch down --all")
     log = os.open(layout.daemon_log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     start = os.fstat(log).st_size
     pid = os.fork()
@@ -87,9 +98,12 @@ def detached(
             raise LaunchError(code if code > 0 else 1, words)
         try:
             with Client(layout.control) as client:
-                return client.call("ping")
+                answer = client.call("ping")
+            if answer.get("keeper_pid") == pid:
+                return answer
         except ClientError:
-            time.sleep(0.005)
+            pass
+        time.sleep(0.005)
     raise LaunchError(1, f"the daemon does not answer within {START_WAIT:g} s; see {layout.daemon_log}")
 
 
@@ -136,10 +150,14 @@ def _claim(layout: Layout, what: str, end: str) -> InstanceLock:
     try:
         lock.acquire({"pid": os.getpid(), "version": midwatch.__version__, "since": time.time(), "what": what})
     except Held as held:
-        raise LaunchError(4, f"{held}; `midwatch ps` shows it, `{end}` ends it") from None
+        raise _already(held, end) from None
     except Unwritable as error:
         raise LaunchError(78, str(error)) from None
     return lock
+
+
+def _already(held: Held, end: str) -> LaunchError:
+    return LaunchError(4, f"{held}; `midwatch ps` shows it, `{end}` ends it")
 
 
 def _plan(layout: Layout, mode: str) -> dict[str, object]:
@@ -147,6 +165,15 @@ def _plan(layout: Layout, mode: str) -> dict[str, object]:
     engine = [*_lean_python(), str(_here() / "engine" / "__main__.py"), str(layout.home), str(layout.runtime), mode]
     env = {**_lean_environment(), "MIDWATCH_PATH": os.pathsep.join(path for path in sys.path if path)}
     return {"engine": engine, "env": env}
+
+
+def _hook_up(outer: Outer | None) -> dict[str, object]:
+    """The outer manager's part of the plan: where to report, how often, and what a service may be told of it."""
+    told = {name: value for name, value in os.environ.items() if environment.of_outer(name) and passable(value)}
+    plan: dict[str, object] = {"outer_env": told} if told else {}
+    if outer is not None and outer.notify is not None:
+        plan |= {"notify": outer.notify, "watchdog_usec": outer.watchdog_usec}
+    return plan
 
 
 def successor() -> dict[str, Any]:

@@ -11,7 +11,7 @@ import os
 from typing import Any, Literal
 
 from midwatch.engine.layout import Layout
-from midwatch.front.cli import instances, jobs
+from midwatch.front.cli import instances, jobs, managed
 from midwatch.front.cli.declare import Arg, Failure, Opt, Usage, Verb
 
 MOST_NAMESAKES = 100  # runs of the same command at once that get a number of their own
@@ -52,6 +52,7 @@ def _run(
     permanent: list[str],
     pty: bool,
     json: bool,
+    in_place: bool = False,
     file: str | None = None,
     **options: Any,
 ) -> int:
@@ -63,6 +64,8 @@ def _run(
     given = {**options, "env_file": env_file or None, "rlimits": _pairs(rlimit) or None, "pty": pty or None}
     if permanent:
         given["permanent"] = [int(code) if code.isdigit() else code for code in permanent]
+    if in_place:
+        managed.check_options({"name": name, "keep": keep, "permanent": permanent, "json": json, **given})
     stdin: Literal["null", "inherit"] = "inherit" if not os.isatty(0) or os.isatty(2) else "null"
     if file is not None:
         layout, spec = _of_file(file, command, {"name": name, "keep": keep, "env": env, **given})
@@ -70,10 +73,12 @@ def _run(
         spec = config.for_command(
             command, name=name, keep=keep, env=env, stdin=stdin, environ=os.environ, **given
         )
-        layout, spec = _instance(spec, named=name is not None)
+        layout, spec = (Layout.default(), spec) if in_place else _instance(spec, named=name is not None)
+    if in_place:
+        managed.become(spec)
     launch.foreground(
         layout, [spec], mode="foreground", project=spec.project, source="command line", by=jobs.by("run"),
-        json=json,
+        json=json, outer=managed.hint(managed.look()),
     )
     return 1  # not reached: this process has become the keeper
 
@@ -136,6 +141,18 @@ _OPTS = (
         "permanent", ("--permanent",), "An exit code that says: trying again cannot help.", "many", "CODE"
     ),
     Opt("pty", ("--pty",), "Give it a terminal of its own."),
+    Opt(
+        "in_place",
+        ("--exec",),
+        "Check, set limits and become CMD: for a manager that does the rest. No health, no restarts, no records.",
+    ),
+    Opt(
+        "pass_manager",
+        ("--pass",),
+        "A variable of the outer manager that CMD may see, e.g. INVOCATION_ID; may be repeated.",
+        "many",
+        "NAME",
+    ),
     Opt(
         "file",
         ("-f", "--file"),

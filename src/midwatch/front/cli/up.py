@@ -7,13 +7,12 @@ have happened. Must not start a process itself: engine/launch.py does. Tests: te
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from typing import Any
 
 from midwatch.engine.layout import Layout
-from midwatch.front.cli import applying, instances, jobs, project
+from midwatch.front.cli import applying, instances, jobs, managed, project
 from midwatch.front.cli.declare import FILE, JSON, NO_WAIT, TIMEOUT, Opt, Verb
 from midwatch.front.cli.render import say_json
 
@@ -23,38 +22,42 @@ LOOK_SELDOM = 0.3
 PATIENCE = 60.0  # seconds for the services of a running daemon, unless --timeout says otherwise
 
 
-def _run(file: str | None, detach: bool, json: bool, no_wait: bool, timeout: str | None) -> int:
+def _run(
+    file: str | None, detach: bool, force: bool, json: bool, no_wait: bool, timeout: str | None
+) -> int:  # fmt: skip
     patience = 0.0 if no_wait else jobs.seconds(timeout, default=PATIENCE)
-    behind = os.environ.pop("MIDWATCH_DETACHED", None) is not None  # whatever answers: tests of the lock
     path = project.given(file)
     loaded = applying.load(path, "up")
     layout = Layout.default()
-    client = None if behind else jobs.daemon_or_none(layout)
+    client = jobs.daemon_or_none(layout)
     if client is not None:
         with client:
             return applying.put(
                 client, loaded, "up", dry_run=False, json=json, no_wait=no_wait, patience=patience
             )
+    found = managed.look()
     if detach:
+        if not force:
+            managed.refuse_detach(found)
         return _detached(layout, loaded, json, patience)
-    _attached(layout, loaded, behind)
+    _attached(layout, loaded, managed.hint(found))
     return 0
 
 
-def _attached(layout: Layout, loaded: Any, behind: bool) -> None:
+def _attached(layout: Layout, loaded: Any, outer: Any) -> None:
     from midwatch.engine import launch
 
-    if not behind:
-        names = ", ".join(spec.name for spec in loaded.specs[:8]) + (" ..." if len(loaded.specs) > 8 else "")
-        print(f"midwatch: project {loaded.project}: {names}; Ctrl-C stops them", file=sys.stderr)
+    names = ", ".join(spec.name for spec in loaded.specs[:8]) + (" ..." if len(loaded.specs) > 8 else "")
+    print(f"midwatch: project {loaded.project}: {names}; Ctrl-C stops them", file=sys.stderr)
     launch.foreground(
         layout,
         loaded.specs,
-        mode="detached" if behind else "attached",
+        mode="attached",
         project=loaded.project,
         source=str(loaded.path),
         by=jobs.by("up"),
         settings=loaded.settings,
+        outer=outer,
     )
 
 
@@ -65,8 +68,9 @@ def _detached(layout: Layout, loaded: Any, json: bool, patience: float) -> int:
         layout, loaded.specs, project=loaded.project, source=str(loaded.path), by=jobs.by("up"),
         settings=loaded.settings,
     )  # fmt: skip
-    rows = _spawned(layout, loaded.project, min(SPAWN_WAIT, patience or SPAWN_WAIT))
-    late = [row["name"] for row in rows if _unborn(row)]
+    wanted = {spec.name for spec in loaded.specs if spec.autostart}
+    rows = _spawned(layout, loaded.project, wanted, min(SPAWN_WAIT, patience or SPAWN_WAIT))
+    late = sorted(wanted - {row["name"] for row in rows if not _unborn(row)})
     if json:
         shown = {
             f"{row['project']}/{row['name']}": {"state": row["state"], "pid": row["pid"]} for row in rows
@@ -87,14 +91,15 @@ def _detached(layout: Layout, loaded: Any, json: bool, patience: float) -> int:
     return 1 if late else 0
 
 
-def _spawned(layout: Layout, owner: str, patience: float) -> list[dict[str, Any]]:
-    """The project's rows once each was spawned, failed to, or is known to wait for something."""
+def _spawned(layout: Layout, owner: str, wanted: set[str], patience: float) -> list[dict[str, Any]]:
+    """The project's rows once each that is wanted was spawned, failed to, or is known to wait for something (H11)."""
     deadline = time.monotonic() + patience
     pause = LOOK_AGAIN
     while True:
         answer = instances.status(layout) or {}
         rows = [row for row in answer.get("services", []) if row["project"] == owner]
-        if not any(_unborn(row) for row in rows) or time.monotonic() >= deadline:
+        born = {row["name"] for row in rows if not _unborn(row)}
+        if wanted <= born or time.monotonic() >= deadline:
             return rows
         time.sleep(pause)
         pause = min(2 * pause, LOOK_SELDOM)
@@ -120,12 +125,13 @@ VERB = Verb(
     opts=(
         FILE,
         Opt("detach", ("-d", "--detach"), "Run the daemon in the background."),
+        Opt("force", ("--force",), "With -d: go to the background even under systemd, launchd or supervisord."),
         JSON,
         NO_WAIT,
         TIMEOUT,
     ),
     codes=(
         "Exit codes: 0 in force, 1 a service failed, 4 already running, "
-        "78 the file or the state folder has problems."
+        "78 the file or the state folder has problems, or -d under another manager."
     ),
 )
