@@ -7,4 +7,33 @@ costs memory. Names for embedding are resolved when they are first used.
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__"]
+__all__ = [
+    "AlreadyRunning", "AsyncSupervisor", "ConfigError", "Settled", "Supervisor", "SupervisorError", "UnknownService",
+    "__version__",
+]  # fmt: skip
+
+TYPE_CHECKING = False  # importing typing for real costs the keeper 0.3 MB
+if TYPE_CHECKING:
+    from midwatch.config.problems import ConfigError
+    from midwatch.engine.embed import AsyncSupervisor, Supervisor
+    from midwatch.engine.embed_asking import Settled
+    from midwatch.engine.embed_errors import AlreadyRunning, SupervisorError, UnknownService
+
+_HOMES = {
+    "Supervisor": "engine.embed", "AsyncSupervisor": "engine.embed", "Settled": "engine.embed_asking",
+    "AlreadyRunning": "engine.embed_errors", "SupervisorError": "engine.embed_errors",
+    "UnknownService": "engine.embed_errors", "ConfigError": "config.problems",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    found = globals()[name] = getattr(import_module(f"midwatch.{_HOMES[name]}"), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return __all__
