@@ -116,6 +116,13 @@ class FakeKeeper:
     def _pump(self, frame: dict[str, Any]) -> None:
         assert frame["run"] in self.table
 
+    def _follow(self, frame: dict[str, Any]) -> dict[str, Any]:
+        proc = self.machine.procs.get(frame["pid"])
+        if proc is None or proc.start != frame["start"] or proc.status is not None:
+            return {"errno": "ESRCH", "error": "no such process"}
+        self.table[frame["run"]].update(pid=frame["pid"], start=frame["start"], status=None, ended_at=None)
+        return {"ok": True}
+
     def _alive(self, frame: dict[str, Any]) -> None:
         pass
 

@@ -46,7 +46,7 @@ def ask(
     if probe.command is not None:
         return _ask_command(engine, service, run, probe, answered)
     if probe.http is not None or probe.tcp is not None:
-        task = asyncio.ensure_future(_over_network(engine, run, probe))
+        task = asyncio.ensure_future(_over_network(engine, run, probe, kind))
         task.add_done_callback(lambda done: None if done.cancelled() else answered(done.result()))
         return Question(task.cancel)
     answer = _in_file(probe, run, kind) if probe.file is not None else _in_log(engine, run, probe)
@@ -54,19 +54,19 @@ def ask(
     return Question(handle.cancel)
 
 
-async def _over_network(engine: Engine, run: Run, probe: Probe) -> Answer:
+async def _over_network(engine: Engine, run: Run, probe: Probe, kind: str) -> Answer:
     try:
         url = split_url(probe.http) if probe.http is not None else None
-        host, port = (url.host, url.port) if url is not None else _address(probe.tcp or "")
+        host, port = (url.host, url.port) if url is not None else address(probe.tcp or "")
         async with asyncio.timeout(probe.timeout):
             if url is None:
                 _, writer = await asyncio.open_connection(host, port)
                 writer.close()
                 answer = Answer(True, f"connected to {host}:{port}")
             elif url.tls:
-                answer = await _over_tls(probe, run, url)
+                answer = await _over_tls(probe, run, kind, url)
             else:
-                answer = _judge(probe, run, *await fetch(url))
+                answer = _judge(probe, run, kind, *await fetch(url))
     except TimeoutError:
         return Answer(False, f"no answer within {probe.timeout:g} s")
     except (OSError, ValueError) as error:
@@ -83,7 +83,7 @@ def _by_owner(engine: Engine, run: Run, probe: Probe, host: str, port: int, answ
     return answer
 
 
-def _judge(probe: Probe, run: Run, status: int, body: bytes) -> Answer:
+def _judge(probe: Probe, run: Run, kind: str, status: int, body: bytes) -> Answer:
     """2xx and, where asked for, the JSON field says "ok" and the counter has risen since our last question (HLT-5)."""
     if not 200 <= status < 300:
         return Answer(False, f"HTTP {status}")
@@ -98,7 +98,7 @@ def _judge(probe: Probe, run: Run, status: int, body: bytes) -> Answer:
     if probe.json_counter is not None:
         count = _field(body, probe.json_counter)
         if isinstance(count, int | float):  # a missing one says nothing
-            before, run.counter = run.counter, count
+            before, run.counters[kind] = run.counters.get(kind), count
             if count == before:
                 return Answer(False, f"{words}, but {probe.json_counter} stands still at {count}: it does not serve")
     return Answer(True, words)
@@ -117,7 +117,7 @@ def _field(body: bytes, path: str) -> Any:
     return value
 
 
-async def _over_tls(probe: Probe, run: Run, url: Url) -> Answer:
+async def _over_tls(probe: Probe, run: Run, kind: str, url: Url) -> Answer:
     import sys
 
     done: asyncio.Future[tuple[int | None, bytes]] = asyncio.get_running_loop().create_future()
@@ -137,7 +137,7 @@ async def _over_tls(probe: Probe, run: Run, url: Url) -> Answer:
         return Answer(False, output.decode("utf-8", "replace").strip()[:200] or f"no answer within {probe.timeout:g} s")
     head, _, body = output.partition(b"\n")
     status, scheme = head.split()[:2]
-    judged = _judge(probe, run, int(status), body)
+    judged = _judge(probe, run, kind, int(status), body)
     return Answer(judged.ok, f"{judged.detail} over {scheme.decode()}")
 
 
@@ -189,7 +189,16 @@ def _in_log(engine: Engine, run: Run, probe: Probe) -> Answer:
     return Answer(*engine.output.search(run, probe.log or ""))
 
 
-def _address(text: str) -> tuple[str, int]:
+def target_of(probe: Probe) -> tuple[str, int] | None:
+    """Where a probe asks over the network: host and port; None for any other kind."""
+    if probe.http is not None:
+        url = split_url(probe.http)
+        return url.host, url.port
+    return address(probe.tcp) if probe.tcp is not None else None
+
+
+def address(text: str) -> tuple[str, int]:
+    """HOST:PORT cut up; a wildcard means loopback (ORP-3)."""
     host, _, port = text.rpartition(":")
     host = host.strip("[]")
     return ("127.0.0.1" if host in ("", "0.0.0.0", "*") else "::1" if host == "::" else host), int(port)  # noqa: S104

@@ -16,21 +16,25 @@ import msgspec
 
 from midwatch.config.problems import Settings
 from midwatch.engine.apply import Applier
+from midwatch.engine.capture import Captures
 from midwatch.engine.ender import Ender
 from midwatch.engine.gates import Gates
+from midwatch.engine.heirs import Heirs
 from midwatch.engine.jobs import Jobs
 from midwatch.engine.keeperlink import KeeperLink
 from midwatch.engine.layout import Layout
+from midwatch.engine.liveness import Liveness
 from midwatch.engine.notify import NotifySockets
 from midwatch.engine.output import Output
-from midwatch.engine.probes import Prober, Watcher
+from midwatch.engine.ports import Ports
+from midwatch.engine.probes import Prober, Watched
 from midwatch.engine.pulse import Pulse
 from midwatch.engine.run import Run
 from midwatch.engine.schedule import Schedules
 from midwatch.engine.spawner import Spawner
 from midwatch.engine.specs import strictest
 from midwatch.machine.ports import Machine, Target
-from midwatch.model.action import Kill, Note, Precheck, Settle, Signal, Spawn, Watch
+from midwatch.model.action import Capture, Follow, Kill, Note, Precheck, Settle, Signal, Spawn, Watch
 from midwatch.model.event import Ask, Event, Permit, Prechecked, Probed, Tick, Wedged
 from midwatch.model.service import Launch, ServiceSpec
 from midwatch.model.state import ServiceState
@@ -53,7 +57,7 @@ class Service:
         self.run: Run | None = None
         self.warm: Run | None = None
         self.timer: asyncio.TimerHandle | None = None
-        self.probe: Watcher | None = None
+        self.probe: Watched | None = None
         self.target: tuple[Launch, Target, tuple[int, ...]] | None = None  # the last look-up and what it rests on
 
 
@@ -82,6 +86,10 @@ class Engine:
         self.gates = Gates(self)
         self.ender = Ender(self)
         self.prober = Prober(self)
+        self.liveness = Liveness(self)
+        self.captures = Captures(self)
+        self.heirs = Heirs(self)
+        self.ports = Ports(self)
         self.output = Output(self)
         self.notify = NotifySockets(self)
         self.schedules = Schedules(self)
@@ -207,12 +215,16 @@ class Engine:
                 self.ender.signal(service, action)
             case Kill():
                 self.ender.kill(service, action)
+            case Capture():
+                self.captures.take(service, action)
+            case Follow():
+                self.heirs.follow(service, action)
             case Watch():
                 self.prober.watch(service, action.kind)
             case Precheck():
                 self._precheck(service)
             case Settle():
-                self.jobs.settle(action.job, service.spec.id, action.ok, action.message)
+                self.ports.settle(service, action.job, action.ok, action.message)
 
     def _precheck(self, service: Service) -> None:
         launch = service.spec.launch
@@ -305,7 +317,7 @@ class Engine:
     def wants_notify(spec: ServiceSpec) -> bool:
         """Does one of its probes listen on NOTIFY_SOCKET?"""
         rules = spec.rules
-        return bool((rules.ready and rules.ready.notify) or (rules.health and rules.health.notify))
+        return bool((rules.ready and rules.ready.notify) or rules.watchdog is not None)
 
     def snapshot(self) -> dict[str, Any]:
         """What a journal file opens with: enough to go on from, and nothing secret."""

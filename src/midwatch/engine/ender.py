@@ -26,7 +26,9 @@ class Ender:
         self._engine = engine
 
     def signal(self, service: Service, action: Signal) -> None:
-        """The first rung: the whole group gets the polite signal."""
+        """The first rung: the whole group gets the polite signal, once the evidence is taken."""
+        if self._engine.captures.holds(action.run, lambda: self.signal(service, action)):
+            return
         run = service.run
         if run is not None and run.tree is not None and not run.exited:
             try:
@@ -37,7 +39,9 @@ class Ender:
                 self._engine.write("limit.warning", service=run.service, run=run.id, fields={"message": words})
 
     def kill(self, service: Service, action: Kill) -> None:
-        """The last rung, in a thread; its outcome is `TreeGone`."""
+        """The last rung, in a thread; its outcome is `TreeGone`. It waits for the evidence, too."""
+        if self._engine.captures.holds(action.run, lambda: self.kill(service, action)):
+            return
         run = service.run
         if run is None or run.tree is None:
             self._engine.post(service, TreeGone(run=action.run, verified_by="tree"))
@@ -64,18 +68,23 @@ class Ender:
         if run is None:
             engine.link.send(op="taken", run=frame["run"])
             return
-        run.exited = True
         service = engine.services.get(run.service)
         if service is None or run.warm or not run.released:
+            run.exited = True
             if service is not None:
                 engine.gates.left(service, run)
             engine.gates.gone(run, engine.end_run(run))
             return
         facts = self._facts(service, run, frame)
+        engine.heirs.examine(service, run, facts, lambda facts: self._judged(service, run, facts))
+
+    def _judged(self, service: Service, run: Run, facts: ExitFacts) -> None:
+        """Everything about an exit is known. Only from now on its run may be forgotten."""
+        run.exited = True
         fingerprint = ""
-        if facts.code in service.spec.rules.permanent_codes:
-            fingerprint = engine.machine.fingerprint(run.launch)
-        engine.post(service, Exited(run=run.id, facts=facts, fingerprint=fingerprint))
+        if facts.heir is not None or facts.code in service.spec.rules.permanent_codes:
+            fingerprint = self._engine.machine.fingerprint(run.launch)
+        self._engine.post(service, Exited(run=run.id, facts=facts, fingerprint=fingerprint))
 
     def _facts(self, service: Service, run: Run, frame: dict[str, Any]) -> ExitFacts:
         engine = self._engine

@@ -1,13 +1,14 @@
 """Probes: asks a run whether it is ready or well, at its own rhythm, never twice at once.
 
 A probe that hangs longer than its timeout is ended and counts as one failure (G8). The answer has to come from
-the run's own tree (HLT-2). What a number of failures means is the policy's business.
+the run's own tree (HLT-2). The deep probe asks beside the shallow one, in its own rhythm (HLT-4); what needs no
+question is in liveness.py. What a number of failures means is the policy's business.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from midwatch.engine.asking import Answer, Question, ask
 from midwatch.model.event import Probed
@@ -17,24 +18,53 @@ if TYPE_CHECKING:
     from midwatch.engine.core import Engine, Service
     from midwatch.engine.run import Run
 
-Kind = Literal["ready", "health"]
+Kind = Literal["ready", "health", "deep"]
+
+
+class Watching(Protocol):
+    """Something that looks at a run until it is stopped."""
+
+    def stop(self) -> None:
+        """Look no more."""
+
+
+class Watched:
+    """Everything that looks at one run."""
+
+    def __init__(self, parts: list[Watching]) -> None:
+        self.parts = parts
+
+    def stop(self) -> None:
+        """Look no more."""
+        for part in self.parts:
+            part.stop()
 
 
 class Prober:
-    """One per engine; a `Watcher` a service at most."""
+    """One per engine; at most one run a service is watched."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def watch(self, service: Service, kind: Kind | None) -> None:
-        """Probe this way from now on, or no longer."""
+    def watch(self, service: Service, kind: Literal["ready", "health"] | None) -> None:
+        """Watch the run this way from now on, or no longer."""
         if service.probe is not None:
             service.probe.stop()
             service.probe = None
+        run = service.run
+        if kind is None or run is None:
+            return
         rules = service.spec.rules
-        probe = rules.ready if kind == "ready" else rules.health if kind == "health" else None
-        if probe is not None and kind is not None and service.run is not None:
-            service.probe = Watcher(self._engine, service, service.run, kind, probe)
+        wanted: list[tuple[Kind, Probe | None]] = [("ready", rules.ready)]
+        if kind == "health":
+            wanted = [("health", rules.health), ("deep", rules.deep)]
+        parts: list[Watching] = [
+            Watcher(self._engine, service, run, name, probe) for name, probe in wanted if probe is not None
+        ]
+        if kind == "health":
+            parts += self._engine.liveness.watch(service, run)
+        if parts:
+            service.probe = Watched(parts)
 
 
 class Watcher:
@@ -50,7 +80,7 @@ class Watcher:
         self._timer: asyncio.TimerHandle | None = None
         self._stopped = False
         if probe.notify:
-            engine.notify.listen(run.id, self._notified)
+            engine.notify.listen(run.id, kind, self._notified)
         else:
             # A health probe starts one period after the run is up; a ready probe at once.
             self._schedule(0.0 if kind == "ready" else probe.every)
@@ -58,6 +88,8 @@ class Watcher:
     def stop(self) -> None:
         """Ask no more; an open question is dropped."""
         self._stopped = True
+        if self._probe.notify:
+            self._engine.notify.unlisten(self._run.id, self._kind)
         if self._timer is not None:
             self._timer.cancel()
         if self._question is not None:
@@ -82,4 +114,6 @@ class Watcher:
             self._post(True, said.get("STATUS", "READY=1"))
 
     def _post(self, ok: bool, detail: str) -> None:
+        wall = self._engine.machine.now().wall
+        self._run.answers.append({"at": wall, "probe": self._kind, "ok": ok, "detail": detail})
         self._engine.post(self._service, Probed(run=self._run.id, kind=self._kind, ok=ok, detail=detail))

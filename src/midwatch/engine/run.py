@@ -5,7 +5,10 @@ The truth about what may be alive is the run record on disk; this object is its 
 
 from __future__ import annotations
 
-from typing import Literal
+from collections import deque
+from typing import Any, Literal
+
+import msgspec
 
 from midwatch.engine.layout import Layout
 from midwatch.machine.ports import Containment, Tree
@@ -13,6 +16,7 @@ from midwatch.model.identity import ProcId
 from midwatch.model.service import Launch, ServiceSpec
 from midwatch.record.runs import RunRecord, RunStream
 
+ANSWERS = 10  # of probes, kept for the evidence
 Gate = Literal["none", "closed", "open"]
 
 
@@ -20,8 +24,8 @@ class Run:
     """A run that was asked for. `proc` is None until the keeper has answered."""
 
     __slots__ = (
-        "adopted", "containment", "counter", "dropped", "exited", "gate", "id", "launch", "marker", "placed", "proc", "released",
-        "service", "spawned_wall", "streams", "tree", "warm",
+        "adopted", "answers", "containment", "counters", "dropped", "exited", "gate", "id", "launch", "marker",
+        "placed", "proc", "released", "service", "spawned_wall", "status", "streams", "tree", "warm",
     )  # fmt: skip
 
     def __init__(self, run_id: str, service: str, launch: Launch, marker: str) -> None:
@@ -35,7 +39,9 @@ class Run:
         self.tree: Tree | None = None
         self.streams: dict[str, dict[str, str]] = {}
         self.spawned_wall = 0.0
-        self.counter: float | None = None  # what its health probe's json_counter said last
+        self.counters: dict[str, float] = {}  # what the json_counter of each kind of probe said last
+        self.answers: deque[dict[str, Any]] = deque(maxlen=ANSWERS)  # of its probes, the newest last
+        self.status = ""  # what it said last with STATUS=
         self.warm = False  # a gate that waits for the next start of its service
         self.dropped = False  # a warm gate that is not needed after all, and has not left yet
         self.placed = False  # the gate may be opened
@@ -43,7 +49,7 @@ class Run:
         self.exited = False
         self.adopted = False  # it outlived a keeper: its orphans fall to somebody else
 
-    def born(self, proc: ProcId, keeper: int, own_group: bool) -> None:
+    def born(self, proc: ProcId, keeper: int, own_group: bool, since: int = 0) -> None:
         """The keeper has made its first process."""
         self.proc = proc
         self.tree = Tree(
@@ -53,7 +59,15 @@ class Run:
             containment=self.containment,
             keeper=keeper,
             own_group=own_group,
+            since=since or (self.tree.since if self.tree is not None else 0),
         )
+
+    def follow(self, proc: ProcId) -> None:
+        """Its launcher has left; `proc` is what it left behind. The tree still begins with the launcher."""
+        if self.tree is not None:
+            self.tree = msgspec.structs.replace(self.tree, main=proc, since=self.tree.began)
+        self.proc = proc
+        self.exited = False
 
     def record(self, awake: float, state: Literal["spawning", "running"]) -> RunRecord:
         """What goes to disk about it."""
@@ -63,6 +77,7 @@ class Run:
             service=self.service,
             pid=proc.pid if proc else None,
             start=proc.start if proc else None,
+            since=self.tree.since if self.tree else 0,
             boot=proc.boot if proc else "",
             spawned_wall=self.spawned_wall,
             spawned_awake=awake,
@@ -87,7 +102,7 @@ class Run:
         run.gate = "open" if record.gate else "none"
         run.released = True
         if record.pid is not None:
-            run.born(ProcId(record.pid, record.start or 0, record.boot), keeper, own_group)
+            run.born(ProcId(record.pid, record.start or 0, record.boot), keeper, own_group, record.since)
         return run
 
 
@@ -112,4 +127,7 @@ def child_environment(spec: ServiceSpec, run: Run, home: str | None, notify: str
             env.setdefault("HOME", home)
     if notify is not None:
         env["NOTIFY_SOCKET"] = notify
+        if spec.rules.watchdog is not None:
+            # Without WATCHDOG_PID, which nobody knows before the exec: clients take it as meant for them.
+            env["WATCHDOG_USEC"] = str(round(spec.rules.watchdog * 1e6))
     return env

@@ -34,9 +34,17 @@ class Spawner:
         self._contain: Batcher[tuple[str, Launch], Containment | OSError] = Batcher(self._contain_all)
         self._place: Batcher[tuple[Containment, int], OSError | None] = Batcher(engine.machine.place)
         self._outer = os.environ.get("MIDWATCH_RUN")
+        self.outer_env: dict[str, str] = {}  # what the outer manager told this daemon, for `pass_manager`
 
     def spawn(self, service: Service, run_id: str) -> None:
-        """Carry out the policy's Spawn; ends in `Spawned` or `SpawnFailed`."""
+        """Carry out the policy's Spawn; ends in `Spawned`, `SpawnFailed` or `PortBusy`."""
+        ports = self._engine.ports
+        if ports.free(service):
+            self._begin(service, run_id)
+        else:
+            ports.look(service, run_id, lambda: self._begin(service, run_id))
+
+    def _begin(self, service: Service, run_id: str) -> None:
         gate = self._engine.gates.take(service, run_id)
         if gate is None:
             self._engine.gates.when_free(run_id, lambda: self._spawn(service, run_id))
@@ -157,7 +165,7 @@ class Spawner:
             run=run.id,
             argv=argv,
             exe=target.exe,
-            env=child_environment(spec, run, target.home, notify),
+            env=self._passed(launch) | child_environment(spec, run, target.home, notify),
             cwd=launch.cwd,
             umask=launch.umask,
             uid=target.uid,
@@ -169,6 +177,10 @@ class Spawner:
             ctty=launch.pty,
             keep_group=engine.keep_group,
         )
+
+    def _passed(self, launch: Launch) -> dict[str, str]:
+        """SVC-10: what the outer manager told the daemon and this service may see."""
+        return {name: self.outer_env[name] for name in launch.pass_manager if name in self.outer_env}
 
     def _forked(self, service: Service, run: Run, answer: dict[str, Any], failed: Failed) -> None:
         engine = self._engine

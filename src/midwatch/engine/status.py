@@ -43,7 +43,7 @@ def status_of(engine: Engine, service: Service, now: Now) -> dict[str, Any]:
         fds = {"open": used, "soft_limit": limit}
     memory["soft_bytes"] = None
     memory["hard_bytes"] = service.spec.launch.memory_hard
-    retry = state.wake_at if state.phase in ("backoff", "degraded", "held") else None
+    retry = state.wake_at if state.phase in ("backoff", "degraded", "held", "waiting") else None
     return {
         "name": service.spec.name,
         "project": service.spec.project,
@@ -60,6 +60,7 @@ def status_of(engine: Engine, service: Service, now: Now) -> dict[str, Any]:
         "ready": state.ready,
         "health": state.health,
         "decision": state.decision,
+        "status": run.status if run is not None else "",
         "last_cause": state.last_cause,
         "retry_at": round(now.wall + retry - now.awake, 3) if retry is not None else None,
         "next_at": engine.schedules.next_at(service.spec.id),

@@ -8,6 +8,7 @@ spawn is done. Tests: tests/policy/test_budgets.py.
 
 from __future__ import annotations
 
+import re
 from math import inf
 from typing import cast
 
@@ -24,6 +25,7 @@ from midwatch.policy.draft import Draft
 Notes = list[Note]
 
 _LABELS = {"clean": "clean exit", "drain": "drain", "killed": "killed from outside", "memory": "out of memory"}
+_AGE = re.compile(r", [0-9][0-9a-z ]* old\b")  # in the words for a process
 _CLEAN_LOOP = "clean_restart_budget_exceeded"
 
 
@@ -97,9 +99,10 @@ def conflict(d: Draft, owner: str, port: int | None, do: str = "", **known: obje
     delay = doubled(d.rules.backoff.port, over - 1, d.rules.backoff.port_most)
     words = f"{port_words(port)} is held by {owner}{do and f': {do}'}; {_next(delay)}, no crash counted"
     told = {"run_id": d.run, "port": port, "owner": owner, **known, "do": do, "decision": words}
-    new = over == 1 or owner != d.s.blocker
+    known_as = _AGE.sub("", owner)  # the same process grows older
+    new = over == 1 or known_as != d.s.blocker
     episode(d, "port", over)
-    d.set(blocker=owner)
+    d.set(blocker=known_as)
     fields = {k: v for k, v in told.items() if v not in (None, "")}
     return Plan("waiting", delay, "port-conflict", words), [Note("port.conflict", fields)] if new else []
 

@@ -49,6 +49,7 @@ class RunRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     marker: str
     pid: int | None = None
     start: int | None = None
+    since: int = 0  # start of its first process, where `pid` is what a launcher left behind
     kill_dir: str | None = None
     memory_dir: str | None = None
     streams: dict[str, RunStream] = {}

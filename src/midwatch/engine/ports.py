@@ -1,0 +1,341 @@
+"""Whose port is it: before each start of a service with a `port`, and after a stop or a failed start (ORP-1, 2, 8).
+
+The free port is the fast path, one trial bind. A taken one is looked at in a worker thread: which sockets listen, who
+holds them, whose they are; the one that would be in the way is named with what frees it. Nobody is ever ended here, and
+what a conflict means is the policy's business. Tests: tests/engine/test_ports.py, tests/system/test_ports.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from midwatch.machine.ports import Holder, Listener, Machine
+from midwatch.model.event import PortBusy
+from midwatch.model.service import Launch, Rules
+from midwatch.model.units import format_seconds
+from midwatch.policy import defaults
+
+if TYPE_CHECKING:
+    from midwatch.engine.core import Engine, Service
+
+Klass = Literal["ours", "orphan", "manager", "stranger", "unknown", "wedged"]
+QUESTION = b"GET / HTTP/1.0\r\n\r\n"  # no Host: a Redis would log it as an attack
+
+
+class Sight(NamedTuple):
+    """One listening socket and those who hold it, the oldest first."""
+
+    listener: Listener
+    holders: tuple[Holder, ...]
+
+
+class Owner(NamedTuple):
+    """Who is in the way: the class of ORP-1, in words, and what frees the port."""
+
+    klass: Klass
+    words: str
+    pid: int | None
+    do: str
+    service: str = ""  # the service of ours whose run it is
+    listener: Listener | None = None
+
+
+class Seen(NamedTuple):
+    """Everything that was found on one port. `blocked`: nobody listens and it still cannot be bound, in words."""
+
+    sights: tuple[Sight, ...]
+    blocked: str | None
+
+
+class Ports:
+    """One per engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._told: dict[str, frozenset[int]] = {}  # service -> sockets beside which it was started with a warning
+        self._answers: dict[str, tuple[int, str]] = {}  # service -> the socket last asked, and what it did
+
+    def free(self, service: Service) -> bool:
+        """The fast path: may it start as far as its port goes? One that the keeper holds for it is its own."""
+        launch = service.spec.launch
+        return launch.port is None or self._engine.machine.bindable(launch.port) or _passed_on(launch, launch.port)
+
+    def look(self, service: Service, run_id: str, start: Callable[[], None]) -> None:
+        """The port is taken: end in `start` (it is not in the way after all) or in `PortBusy`."""
+        port = service.spec.launch.port or 0
+
+        def seen(found: Seen) -> None:
+            owner = self._in_the_way(service, found)
+            if owner is None:
+                start()
+                return
+            task = asyncio.ensure_future(self._asked(service, owner))
+            task.add_done_callback(lambda done: self._busy(service, run_id, port, done.result()))
+
+        self._survey(port, seen)
+
+    def owner(self, service: Service, told: Callable[[Owner | None], None]) -> None:
+        """Who else holds the service's port now? None: nobody, or its own processes."""
+        port = service.spec.launch.port
+        if port is None or self.free(service):
+            told(None)
+            return
+
+        def seen(found: Seen) -> None:
+            owner = self._in_the_way(service, found)
+            told(None if owner is None or owner.service == service.spec.id else owner)
+
+        self._survey(port, seen)
+
+    def settle(self, service: Service, job: str, ok: bool, message: str) -> None:
+        """ORP-8: a stop does not claim that all is quiet while somebody else answers on the service's port."""
+        jobs, state = self._engine.jobs, service.state
+        if not ok or state.phase != "stopped" or service.spec.launch.port is None:
+            jobs.settle(job, service.spec.id, ok, message)
+            return
+
+        def told(owner: Owner | None) -> None:
+            if owner is None or owner.listener is None:
+                words = ""
+            else:
+                by = "" if owner.klass == "ours" else ", not managed by midwatch"
+                words = f"; port {service.spec.launch.port} is still served, by {owner.words}{by}"
+            jobs.settle(job, service.spec.id, ok, message + words)
+
+        self.owner(service, told)
+
+    # -- looking -----------------------------------------------------------------------------------------------
+
+    def _survey(self, port: int, seen: Callable[[Seen], None]) -> None:
+        future = asyncio.get_running_loop().run_in_executor(None, survey, self._engine.machine, port)
+        future.add_done_callback(lambda done: seen(self._result(done)))
+
+    def _result(self, done: asyncio.Future[Seen]) -> Seen:
+        """A look that failed must not keep a service from its start."""
+        problem = done.exception()
+        if problem is not None:
+            self._engine.complain(f"cannot look at who holds a port: {problem!r}")
+            return Seen((), None)
+        return done.result()
+
+    def _in_the_way(self, service: Service, found: Seen) -> Owner | None:
+        """The first of the sockets that would make the service's own bind fail."""
+        if not found.sights:
+            if found.blocked is None:
+                return None
+            words = found.blocked or "a socket that does not listen, of a process that cannot be found"
+            return Owner("unknown", words, None, _find(service.spec.launch.port or 0))
+        hosts = probed_hosts(service.spec.rules)
+        beside = [sight for sight in found.sights if not in_the_way(sight.listener, hosts)]
+        for sight in found.sights:
+            owner = None if sight in beside else self._whose(service, sight)
+            if owner is not None:
+                return owner
+        self._warn(service, beside)
+        return None
+
+    def _warn(self, service: Service, beside: list[Sight]) -> None:
+        """Scenario 17: another family or address; it starts, and whoever asks `localhost` may get the other one."""
+        inodes = frozenset(sight.listener.inode for sight in beside)
+        if not inodes or self._told.get(service.spec.id) == inodes:
+            return
+        self._told[service.spec.id] = inodes
+        for sight in beside:
+            owner = self._whose(service, sight)
+            if owner is not None:
+                place = f"[{sight.listener.address}]" if ":" in sight.listener.address else sight.listener.address
+                words = f"port {sight.listener.port} is also served on {place}, by {owner.words}"
+                self._engine.write("limit.warning", service=service.spec.id, fields={"message": words})
+
+    def _whose(self, service: Service, sight: Sight) -> Owner | None:
+        """ORP-1: the class of who holds a socket. None: it shares the port with the service on purpose."""
+        port = sight.listener.port
+        if not sight.holders:
+            words = f"a process of user {sight.listener.uid} that this user may not look at"
+            return Owner("unknown", words, None, _find(port), listener=sight.listener)
+        first = sight.holders[0]
+        words, pid = describe(first), first.proc.pid
+        if len(sight.holders) > 1:
+            words += f" and {len(sight.holders) - 1} more"
+        if first.proc.pid == self._engine.keeper_pid:
+            return self._kept(service, words, sight.listener)
+        name, run = self._of_ours(first)
+        other = self._engine.services.get(name)
+        if run and other is not None:
+            if other is not service and other.spec.source and other.spec.source == service.spec.source:
+                return None  # instances of one table: SO_REUSEPORT
+            end = f"kill {pid}" if other is service else f"midwatch stop {name}"
+            return Owner("ours", f"{words}, run {run}", pid, end, name, sight.listener)
+        klass, kind, end = self._foreign(first, name)
+        return Owner(klass, f"{words}, {kind}", pid, end, listener=sight.listener)
+
+    def _kept(self, service: Service, words: str, listener: Listener) -> Owner | None:
+        """A socket that the keeper holds for a service (LISTEN_FDS)."""
+        known = self._engine.services.items()
+        name = next((name for name, other in known if _passed_on(other.spec.launch, listener.port)), "")
+        if name == service.spec.id:
+            return None
+        words = f"{words}, which holds it for {name or 'a service that is gone'}"
+        return Owner("ours", words, None, f"midwatch stop {name}" if name else "", name, listener)
+
+    def _foreign(self, holder: Holder, orphaned: str) -> tuple[Klass, str, str]:
+        kill = f"kill {holder.proc.pid}"
+        if orphaned:
+            return "orphan", f"left over from {orphaned}: no run of midwatch any more", kill
+        if holder.manager:
+            return "manager", f"managed by {holder.manager}", _end_of(holder) or kill
+        return "stranger", "a stranger", kill
+
+    def _of_ours(self, holder: Holder) -> tuple[str, str]:
+        """(service, living run) of a process of ours: no run when that is over, neither when it is not ours."""
+        engine = self._engine
+        for run in list(engine.runs.values()):
+            if run.proc == holder.proc:
+                return run.service, run.id
+        mine = f"{engine.layout.instance}:"
+        for part in holder.marker.split("/"):
+            if part.startswith(mine):
+                known = engine.runs.get(part.removeprefix(mine))
+                service = "/".join(part.removeprefix(mine).split(".")[:2])
+                return service, known.id if known is not None else ""
+        return self._by_cgroup(holder)
+
+    def _by_cgroup(self, holder: Holder) -> tuple[str, str]:
+        """A process that has cleared its environment is still in its run's cgroup."""
+        machine = self._engine.machine
+        for run in list(self._engine.runs.values()):
+            if run.tree is not None and run.containment.kill and holder.proc in machine.members(run.tree):
+                return run.service, run.id
+        return "", ""
+
+    # -- telling -----------------------------------------------------------------------------------------------
+
+    async def _asked(self, service: Service, owner: Owner) -> Owner:
+        """ORP-2: does it still answer? Each socket is asked once."""
+        listener = owner.listener
+        if listener is None or owner.klass == "ours":
+            return owner
+        known, what = self._answers.get(service.spec.id, (0, ""))
+        if known != listener.inode:
+            what = await answer_of(listener)
+            self._answers[service.spec.id] = (listener.inode, what)
+        return owner._replace(klass="wedged", words=f"{owner.words}; {what}") if what else owner
+
+    def _busy(self, service: Service, run_id: str, port: int, owner: Owner) -> None:
+        from midwatch.record.redact import redact
+
+        self._engine.post(
+            service,
+            PortBusy(run=run_id, port=port, klass=owner.klass, owner=redact(owner.words), pid=owner.pid, do=owner.do),
+        )
+
+
+def survey(machine: Machine, port: int) -> Seen:
+    """In a worker thread: at most about a second. What cannot be read counts as nothing found."""
+    try:
+        listeners = machine.listeners(port)
+        sights = []
+        for listener in listeners:
+            holders = [machine.holder(pid) for pid in listener.pids[: defaults.PORT_HOLDERS]]
+            known = sorted((h for h in holders if h is not None), key=lambda h: (-h.age, h.proc.pid))
+            sights.append(Sight(listener, tuple(known)))
+        blocked = None if listeners or machine.bindable(port) else machine.blockers(port)
+    except OSError:
+        return Seen((), None)
+    return Seen(tuple(sights), blocked)
+
+
+def in_the_way(listener: Listener, hosts: frozenset[str]) -> bool:
+    """Would this socket make the service's bind fail? `hosts`: the addresses at which its probes ask.
+
+    A wildcard always does. A socket on one address of the other family, or on another address than the one that is
+    probed, does only if the service binds more than that: then its own start says so.
+    """
+    import ipaddress  # only where a port is taken
+
+    address = ipaddress.ip_address(listener.address.partition("%")[0])
+    mapped = getattr(address, "ipv4_mapped", None)
+    if mapped is not None:
+        address = mapped
+    asked = {ipaddress.ip_address(host) for host in hosts}
+    if address.is_unspecified:
+        alone = address.version == 6 and listener.v6only is True
+        return not alone or any(host.version == 6 for host in asked)
+    return address in asked if asked else address.version == 4
+
+
+def probed_hosts(rules: Rules) -> frozenset[str]:
+    """The literal addresses at which its probes expect the service. `localhost` is taken as IPv4."""
+    import ipaddress
+
+    from midwatch.engine.asking import target_of
+
+    found = set()
+    for probe in (rules.ready, rules.health, rules.deep):
+        place = target_of(probe) if probe is not None and not probe.any_owner else None
+        if place is None:
+            continue
+        host = "127.0.0.1" if place[0] == "localhost" else place[0]
+        try:
+            found.add(str(ipaddress.ip_address(host)))
+        except ValueError:
+            continue  # a name: asking a resolver takes too long
+    return frozenset(found)
+
+
+def describe(holder: Holder) -> str:
+    """One process in words: python server.py (pid 123, 2 h old, user bob)."""
+    user = f", user {holder.user}" if holder.user else ""
+    command = holder.command or "a process"
+    return f"{command} (pid {holder.proc.pid}, {format_seconds(max(0.0, holder.age))} old{user})"
+
+
+async def answer_of(listener: Listener) -> str:
+    """What is wrong with a listener, in words; "" when it reacts at all, be it by hanging up."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listener.address, listener.address)  # noqa: S104
+    patience = f"{defaults.PORT_ANSWER:g} s"
+    writer = None
+    try:
+        async with asyncio.timeout(defaults.PORT_ANSWER):
+            reader, writer = await asyncio.open_connection(host, listener.port)
+            writer.write(QUESTION)
+            await reader.read(1)
+            return ""
+    except TimeoutError:
+        if writer is None:
+            return f"it accepts no connection within {patience} (its queue is full): wedged"
+        return (
+            f"it accepts connections and answers nothing within {patience}: wedged (or its protocol does not answer "
+            "to an HTTP request)"
+        )
+    except OSError:
+        return ""  # reset, refused: it reacts, or it has gone meanwhile
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _passed_on(launch: Launch, port: int) -> bool:
+    """Is this port one of the sockets that the keeper holds for the service?"""
+    return any(address.rpartition(":")[2] == str(port) for address in launch.listen)
+
+
+def _end_of(holder: Holder) -> str:
+    """The command with which its manager lets go of it, "" when that needs more knowledge."""
+    if holder.unit.endswith(".service"):
+        return f"systemctl stop {holder.unit}"
+    for engine in ("docker", "podman"):
+        if holder.manager.startswith(engine) and holder.unit:
+            return f"{engine} stop {holder.unit[:12]}"
+    if holder.manager.startswith("supervisord"):
+        return "supervisorctl status  # find its name, then: supervisorctl stop NAME"
+    return ""
+
+
+def _find(port: int) -> str:
+    if sys.platform == "darwin":
+        return f"sudo lsof -nP -iTCP:{port}"
+    return f"sudo ss -tanp 'sport = :{port}'"
