@@ -49,7 +49,9 @@ class Foreground:
         state = service.state
         if state.pid is not None and service.run is not None and self._shown != service.run.id:
             self._show(service.run)
-        if state.phase in OVER and self._over is None:
+        # A port that somebody else holds before the first start is a wrong setting (78); later it is waited for.
+        refused = state.phase == "waiting" and self._shown is None
+        if (state.phase in OVER or refused) and self._over is None:
             self._over = service
             # What is still in the FIFO comes first; a stray that keeps the FIFO open is not waited for.
             self._engine.later(0.0 if self._all_drained() else defaults.DRAIN_WAIT, self._finish)
@@ -78,16 +80,24 @@ class Foreground:
     def _told(self, event: str, service: str | None, fields: dict[str, Any]) -> None:
         """What a person at the terminal wants to know, one line each."""
         if self._json:
-            told = {"schema_version": 1, "ts": self._engine.machine.now().wall, "event": event, "service": service}
-            print(msgspec.json.encode({**told, **fields}).decode(), file=sys.stderr, flush=True)
-        quiet = self._json or (event == "backoff" and not fields.get("ms"))
+            line = {"schema_version": 1, "ts": self._engine.machine.now().wall, "event": event, "service": service}
+            print(msgspec.json.encode({**line, **fields}).decode(), file=sys.stderr, flush=True)
+        told = event == "backoff" and (not fields.get("ms") or fields.get("reason") == "port-conflict")
         if event in ("backoff", "budget.exhausted", "service.held", "run.spawn_failed", "health.warn",
-                     "supervision.gave_up", "limit.warning") and not quiet:  # fmt: skip
-            words = fields.get("decision") or fields.get("message") or fields.get("reason") or event
-            line = f"midwatch: {(service or '').rpartition('/')[2]}: {words}"
-            if line != self._said:  # a failed start and what became of it are told in the same words
-                print(line, file=sys.stderr, flush=True)
-            self._said = line
+                     "supervision.gave_up", "limit.warning", "port.conflict", "run.daemonised") and not told and not self._json:  # fmt: skip
+            said = fields.get("decision") or fields.get("message") or fields.get("reason") or event
+            words = self._refusal(event, fields) or said
+            text = f"midwatch: {(service or '').rpartition('/')[2]}: {words}"
+            if text != self._said:  # a failed start and what became of it are told in the same words
+                print(text, file=sys.stderr, flush=True)
+            self._said = text
+
+    def _refusal(self, event: str, fields: dict[str, Any]) -> str:
+        """A conflict before the first start ends the run: there is no next try to tell of."""
+        if event != "port.conflict" or self._shown is not None:
+            return ""
+        free = f"; to free it: {fields['do']}" if fields.get("do") else ""
+        return f"port {fields.get('port')} is held by {fields.get('owner')}; nothing was started{free}"
 
     def _finish(self) -> None:
         if self._finished or self._over is None:

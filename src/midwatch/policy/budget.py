@@ -25,7 +25,7 @@ from midwatch.policy.draft import Draft
 Notes = list[Note]
 
 _LABELS = {"clean": "clean exit", "drain": "drain", "killed": "killed from outside", "memory": "out of memory"}
-_AGE = re.compile(r", [0-9][0-9a-z ]* old\b")  # in the words for a process
+_AGE = re.compile(r", [0-9][0-9a-z. ]* old\b")  # in the words for a process
 _CLEAN_LOOP = "clean_restart_budget_exceeded"
 
 
