@@ -23,7 +23,7 @@ from midwatch.engine.layout import Layout, LayoutError
 from midwatch.host.execute import raise_files
 from midwatch.host.outer import Outer
 from midwatch.model.service import ServiceSpec
-from midwatch.record.lock import Held, InstanceLock, Unwritable
+from midwatch.record.lock import Held, InstanceLock, Unwritable, identity
 
 START_WAIT = 20.0  # s until a detached daemon has to answer; a bare one needs 0.1
 PR_SET_CHILD_SUBREAPER = 36
@@ -57,7 +57,7 @@ def foreground(
     plan = layout.home / "keeper.json"
     try:
         _write_private(layout.home / "request.json", msgspec.json.encode(request))
-        _write_private(plan, msgspec.json.encode(_plan(layout, mode) | _hook_up(outer)))
+        _write_private(plan, msgspec.json.encode(_plan(layout, mode) | _hook_up(outer) | {"lock": identity(lock.fileno())}))
     except OSError as error:
         raise _unwritable(layout, error) from None
     _become_subreaper()

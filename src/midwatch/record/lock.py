@@ -3,8 +3,9 @@
 The kernel's lock is the only truth, so a dead holder, a recycled pid, garbage or our own pid from an earlier
 container cannot refuse a start. The content is for people and is written after winning; a loser changes
 nothing. The lock belongs to an open file description: the descriptor is close-on-exec, and `release` unlocks
-it explicitly, so that not even a child caught between fork and exec keeps it. Tests:
-tests/record/test_lock.py.
+it explicitly, so that not even a child caught between fork and exec keeps it. A lock file that somebody deletes
+or replaces still is locked, but no longer in anybody's way: `LockWatch` notices. Tests:
+tests/record/test_lock.py, test_lock_watch.py.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import fcntl
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -137,6 +138,84 @@ class InstanceLock:
             os.ftruncate(fd, 0)
         except OSError:
             return  # then the words are old; the lock itself is what counts
+
+
+Verdict = Literal["ours", "gone", "foreign", "unsure"]
+Look = Literal["ours", "retaken", "lost", "unsure"]
+
+
+def identity(fd: int) -> tuple[int, int]:
+    """Which file a descriptor has open. Its number is not used again while anybody has it open."""
+    facts = os.fstat(fd)
+    return facts.st_dev, facts.st_ino
+
+
+def still_ours(path: Path, mine: tuple[int, int]) -> Verdict:
+    """Is the file at the path the one whose lock we hold? `gone`: there is none, or one that nobody holds;
+    `foreign`: somebody else holds the one that is there now; `unsure`: it cannot be looked at.
+    """
+    try:
+        fd = open_read(path)
+    except FileNotFoundError:
+        return "gone"
+    except OSError:
+        return "unsure"
+    try:
+        if identity(fd) == mine:
+            return "ours"
+        if not _try_lock(fd, fcntl.LOCK_SH):
+            return "foreign"
+        fcntl.flock(fd, fcntl.LOCK_UN)
+        return "gone"
+    except OSError:
+        return "unsure"
+    finally:
+        os.close(fd)
+
+
+class LockWatch:
+    """Keeps the lock in everybody's way (E12). `mine`: the file that the keeper has locked for the daemon's life.
+
+    A file that was taken away (a cleaner of old files) is made and locked again: the answer is `retaken`, once.
+    `lost`: another daemon has it and this home with it; then the only true thing is to go without touching
+    anything, since services, records and socket are the other one's by now. `unsure` is said once after so many
+    looks in a row and is no reason to act: who cannot look cannot start a second daemon either.
+    """
+
+    def __init__(self, path: Path, mine: tuple[int, int], info: dict[str, Any], *, misses: int) -> None:
+        self._path, self._mine, self._info, self._most = path, mine, info, misses
+        self._again: InstanceLock | None = None
+        self._missed = 0
+
+    def look(self) -> Look:
+        """One look; a few microseconds while all is well."""
+        verdict = still_ours(self._path, self._mine)
+        if verdict == "gone":
+            verdict = self._retake()
+            if verdict == "ours":
+                self._missed = 0
+                return "retaken"
+        if verdict == "foreign":
+            return "lost"
+        self._missed = self._missed + 1 if verdict == "unsure" else 0
+        return "unsure" if self._missed == self._most else "ours"
+
+    def close(self) -> None:
+        """Give a retaken lock up."""
+        if self._again is not None:
+            self._again.release()
+
+    def _retake(self) -> Verdict:
+        lock = InstanceLock(self._path)
+        try:
+            lock.acquire(self._info)
+        except Held:
+            return "foreign"
+        except Unwritable:
+            return "unsure"
+        self.close()
+        self._again, self._mine = lock, identity(lock.fileno())
+        return "ours"
 
 
 def _when(since: Any) -> str:
