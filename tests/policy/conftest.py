@@ -13,8 +13,8 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from midwatch.model.action import Note, Settle, Spawn
-from midwatch.model.event import Ask, Exited, NewRules, Permit, Spawned, SpawnFailed, Tick, TreeGone
+from midwatch.model.action import Capture, Note, Settle, Signal, Spawn
+from midwatch.model.event import Ask, Exited, NewRules, Permit, PortBusy, Spawned, SpawnFailed, Tick, TreeGone
 from midwatch.model.exit import ExitFacts
 from midwatch.model.identity import Now
 from midwatch.policy.defaults import default_rules
@@ -77,8 +77,11 @@ class World:
         assert msgspec.convert(msgspec.to_builtins(self.state), type(self.state)) == self.state
 
     def _check_actions(self, event: Any, actions: list[Any]) -> None:
-        if isinstance(event, Exited | SpawnFailed) and event.run == self.alive:
+        if isinstance(event, Exited | SpawnFailed | PortBusy) and event.run == self.alive:
             self.alive = None
+        kinds = [type(a) for a in actions]
+        if Signal in kinds and any(isinstance(a, Note) and a.fields.get("reason") == "unhealthy" for a in actions):
+            assert Capture in kinds[: kinds.index(Signal)], "HLT-7: evidence comes before the signal"
         for action in actions:
             if isinstance(action, Note) and action.event == "run.exited":
                 self.alive = None  # also one that nobody reported, after its tree was verified gone
@@ -110,7 +113,7 @@ class World:
         for _ in range(6):
             if self.state.pid is not None and self.state.phase in ("starting", "up"):
                 return self
-            if self.state.phase in ("stopped", "done", "gave_up"):
+            if self.state.phase in ("stopped", "scheduled", "done", "gave_up"):
                 self.ask("start")
             elif self.state.phase == "pending":
                 self.feed(Permit())

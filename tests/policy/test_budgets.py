@@ -172,6 +172,23 @@ def test_a_drained_slow_window_is_rearmed_by_the_next_exit(world: Any) -> None:
     assert "crash_slow" not in w.state.episodes
 
 
+def test_code_75_is_a_planned_restart(world: Any) -> None:
+    """SVC-4, scenario 28: 75 restarts at once and counts as no crash, even where a clean end would be the end."""
+    w = world(on_clean="stop").lives((1, 1.0), (75, 1.0))
+    assert (w.state.phase, w.state.crash_count) == ("starting", 1)
+    assert w.named("backoff")[-1]["ms"] == 0
+    assert w.named("backoff")[-1]["reason"] == "planned_restart"
+    assert w.state.decision == "planned restart 1 of 10 in 1 m, restarted at once"
+    assert "planned restart" in w.named("run.exited")[-1]["because"][1]
+
+
+def test_a_storm_of_planned_restarts_is_slowed(world: Any) -> None:
+    """75 for ever is a loop like any other clean exit."""
+    w = world().lives(*[(75, 0.1)] * 13)
+    assert [b["ms"] for b in w.named("backoff")[-3:]] == [1000, 2000, 4000]
+    assert w.state.decision.startswith("planned restart 3 over the budget of 10 in 1 m")
+
+
 def test_the_eleventh_clean_exit_is_over_budget(world: Any) -> None:
     """C1: eleven clean exits in 5 s: ten at 0 ms, the eleventh warns {11, 60000} and waits 1000 ms."""
     w = world().lives(*[(0, 0.4)] * 11)

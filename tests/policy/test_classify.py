@@ -40,6 +40,11 @@ TABLE: list[tuple[str, dict[str, Any], str]] = [
     ("a configured permanent code", {"status": 90 << 8}, "permanent"),
     ("127", {"status": 127 << 8}, "crash"),
     ("no status", {"status": None}, "lost"),
+    ("75: a planned restart (SVC-4)", {"status": 75 << 8}, "clean"),
+    ("a code while somebody else has the port (ORP-6)", {"status": 1 << 8, "port_owner": "nginx"}, "port-conflict"),
+    ("78 while somebody else has the port", {"status": 78 << 8, "port_owner": "nginx", "port": 80}, "port-conflict"),
+    ("0 while somebody else has the port", {"status": 0, "port_owner": "nginx"}, "clean"),
+    ("a signal while somebody else has the port", {"status": 11, "port_owner": "nginx"}, "segfault"),
 ]
 
 
@@ -108,6 +113,29 @@ def test_every_cause_has_a_cost_and_unknown_ones_are_crashes() -> None:
     assert set(COSTS) == set(get_args(Cause))
     assert [cost("panic"), cost(None, 1), cost(None, None), cost(None, 0)] == ["crash", "crash", "crash", "clean"]
     assert cost("killed") == "killed"
+
+
+def test_who_died_unseen_gets_both_times() -> None:
+    """D9: no status and no code, but the two times between which it died."""
+    assert classify(ExitFacts(None, 300.0, unseen=120.0), RULES).because == (
+        "it died between 3 m and 5 m after its start, while nobody looked",
+    )
+    assert "nobody could read" in classify(ExitFacts(None, 300.0), RULES).because[0]
+
+
+def test_a_conflict_is_only_one_that_a_start_meets() -> None:
+    """A run that has lived longer than a start had its port: its end is a crash, whoever has the port now."""
+    early, late = (classify(ExitFacts(1 << 8, life, port_owner="x", port=80), RULES) for life in (10.0, 10.1))
+    assert (early.cause, late.cause) == ("port-conflict", "crash")
+    assert "port 80 was held by x" in early.because[1]
+    assert early.against
+    assert early.do
+
+
+def test_code_75_can_be_permanent_when_the_config_says_so() -> None:
+    """SVC-4: what the service declares wins."""
+    assert classify(ExitFacts(75 << 8, 1.0), replace(RULES, permanent_codes=(75,))).cause == "permanent"
+    assert classify(ExitFacts(75 << 8, 1.0), replace(RULES, drain_code=75)).cause == "drain"
 
 
 def test_signal_names() -> None:

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from midwatch.model.identity import Now
+from midwatch.model.service import Schedule
 from midwatch.policy.rebase import rebase
 
 
@@ -50,6 +51,7 @@ def test_a_stop_that_the_reboot_finished(world: Any) -> None:
     ([(1, 1.0)], {"budgets": {"crash_hard": 1}}, "gave_up"),
     ([(0, 1.0)], {"oneshot": True}, "done"),
     ([], {}, "stopped"),
+    ([(0, 1.0)], {"schedule": Schedule("* * * * *")}, "scheduled"),
 ])  # fmt: skip
 def test_ends_outlive_a_boot(world: Any, history: Any, rules: Any, phase: str) -> None:
     """held, gave_up, done and stopped stay, with their words; held is looked at at once."""

@@ -58,7 +58,7 @@ def test_a_run_whose_pid_is_unknown_is_replaced_too(world: Any) -> None:
 
 def test_new_probes_are_used_at_once(world: Any) -> None:
     """A changed health probe starts afresh, a removed one stops; an unchanged one is left alone."""
-    w = world().come_up()
+    w = world(backlog="off").come_up()
     reload(w, job="a", health=PROBE)
     reload(w, job="b")
     reload(w, job="c", health=None)

@@ -29,7 +29,7 @@ def test_a_double_row_and_a_hole_are_refused(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_the_keys_are_the_closed_union_of_events() -> None:
     """No event is without a key, no key without an event."""
-    keys = {f"ask.{verb}" for verb in get_args(Verb)} | {"probed.ready", "probed.health"}
+    keys = {f"ask.{verb}" for verb in get_args(Verb)} | {"probed.ready", "probed.health", "probed.deep"}
     plain = {tag for kind, tag in step._TAGS.items() if kind not in (Ask, Probed)}
     assert keys | plain == set(state.KEYS)
     assert set(get_args(Event)) == set(step._TAGS)

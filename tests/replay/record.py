@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 from tests.policy.conftest import World
 
-from midwatch.model.event import Probed, Resumed, SpawnFailed
-from midwatch.model.service import Probe
+from midwatch.model.event import Changed, Due, Permit, PortBusy, Probed, Resumed, SpawnFailed, Wedged, Woke
+from midwatch.model.service import FileWatch, Probe, Schedule
 
 FOLDER = Path(__file__).parent
 
@@ -81,7 +81,64 @@ def never_started() -> World:
     return w
 
 
-HISTORIES: tuple[Callable[[], World], ...] = (outage, drain_loop, spinner, wedged, hard_to_stop, never_started)
+def launcher() -> World:
+    """hermes-webui's bug: the launcher exits with 0, its child serves; followed, lost in a night, found dead."""
+    w = World("hermes/webui", ready=Probe(http="http://127.0.0.1:8787/health"))
+    w.ask("start", "go")
+    w.come_up()
+    w.exit(0, 0.4, heir=4711, port=8787, strays=1)
+    w.feed(Probed(str(w.state.run), "ready", True), 0.8)
+    w.feed(Resumed(alive=True), 300.0)
+    w.feed(Woke(8 * 3600.0, 8 * 3600.0), 8 * 3600.0)
+    w.exit(status=None, after=60.0, unseen=45.0, strays=-1)
+    w.tree_gone()
+    w.come_up()
+    w.feed(Wedged(str(w.state.run), "backlog", "129 connections wait, nobody has accepted one for 15 s"), 15.0)
+    w.feed(Wedged(str(w.state.run), "backlog", "0 wait", over=True), 5.0)
+    w.feed(Probed(str(w.state.run), "ready", True), 0.8)
+    return _stopped(w)
+
+
+def port_conflict() -> World:
+    """An orphan holds the port for two minutes, another one appears, then the port is free; one early end beside it."""
+    w = World("hermes/api")
+    w.ask("start", "go")
+    w.feed(Permit())
+    for number in range(6):
+        owner = "python3 server.py (pid 812, ann, 3 d)" if number < 4 else "node (pid 900, ann, 2 s)"
+        w.feed(PortBusy(str(w.state.run), 8787, "orphan" if number < 4 else "stranger", owner, 812, "kill 812"))
+        w.tick()
+    w.spawned()
+    w.exit(1, 0.3, port=8787, port_owner="node (pid 900, ann, 2 m)")
+    w.tick()
+    w.spawned()
+    w.tick()
+    return _stopped(w)
+
+
+def nightly() -> World:
+    """A scheduled backup: runs, fails, is too slow, is asked for twice; and a developer saves a file in between."""
+    w = World("ops/backup", schedule=Schedule("0 3 * * *", deadline=600.0), file_watch=FileWatch(("/srv",)))
+    w.ask("start", "arm")
+    w.feed(Permit())
+    for slot, code in ((1.0, 0), (2.0, 1), (3.0, 75)):
+        w.feed(Due(slot), 86_400.0)
+        w.spawned()
+        w.feed(Changed(("/srv/a.py",), 1), 1.0)
+        w.exit(code, 60.0)
+    w.feed(Due(9.0, missed=5, late=1800.0), 5 * 86_400.0)
+    w.spawned()
+    w.feed(Due(10.0), 300.0)
+    w.tick()
+    w.exit(signal=15, after=0.3)
+    w.tree_gone()
+    w.ask("stop", "s")
+    return w
+
+
+HISTORIES: tuple[Callable[[], World], ...] = (
+    outage, drain_loop, spinner, wedged, hard_to_stop, never_started, launcher, port_conflict, nightly,
+)  # fmt: skip
 
 
 def _then_stable(w: World) -> World:

@@ -133,8 +133,8 @@ class Wedged(_Event, frozen=True, tag="wedged"):
 class Due(_Event, frozen=True, tag="due"):
     """A scheduled time has come. `slot` is its wall time, `missed` how many earlier ones had nobody to run them.
 
-    `late`: seconds since the slot, more than a moment only after a sleep or an absence of ours. `begin`: nothing has come;
-    it has just got this schedule, and times count from `slot` on.
+    `late`: seconds since the slot, more than a moment only after a sleep or an absence of ours. `begin`: nothing has
+    come; it has just got this schedule, and times count from `slot` on.
     """
 
     slot: float

@@ -187,5 +187,6 @@ def go_on(d: Draft, verified_by: str, ended: int = 0) -> None:
 def stopped(d: Draft, message: str) -> None:
     """Nothing runs and nobody wants it to."""
     by = f" (asked by {d.s.asked_by})" if d.s.asked_by else ""
+    episode(d, "port", 0)
     d.enter("stopped", plan=None, respawn=False, decision=message + by)
     d.settle(True, message)

@@ -47,9 +47,10 @@ def rules(d: Draft, e: NewRules) -> None:
 
 
 def _apply_live(d: Draft, before: Rules, after: Rules) -> None:
+    start = (before.ready, before.schedule) != (after.ready, after.schedule)
     if d.s.phase == "held":
         d.do(Precheck())
-    elif d.s.phase == "starting" and d.s.pid is not None and before.ready != after.ready:
+    elif d.s.phase == "starting" and d.s.pid is not None and start:
         moves.await_ready(d)
     elif d.s.phase == "up":
         if before.watching != after.watching:

@@ -93,7 +93,7 @@ def _well(d: Draft, e: Probed, counter: str) -> None:
 
 def _recovered(d: Draft, what: str) -> bool:
     """Is this the answer that was missing? A good shallow answer does not cure a bad deep one."""
-    if d.s.health != "failing" or d.s.failing not in (what, "", "not_ready"):
+    if d.s.health != "failing" or d.s.failing not in (what, ""):
         return False
     d.set(health="ok", failing="", probe_detail="")
     d.note("health.recovered", run_id=d.run, budget="unhealthy")

@@ -70,21 +70,21 @@ def port_busy(d: Draft, e: PortBusy) -> None:
     if d.s.pid is not None:
         return  # contradicts what we know
     d.set(run_no=d.s.run_no - 1)
-    plan, told = conflict(d, e.owner, e.port, e.do, pid=e.pid, **{"class": e.klass})
-    d.actions += told
     if d.s.phase == "stopping":
         moves.go_on(d, "nothing started")
-    else:
-        d.set(last_cause="port-conflict", decision=plan.message)
-        moves.follow(d, plan)
+        return
+    plan, told = conflict(d, e.owner, e.port, e.do, pid=e.pid, **{"class": e.klass})
+    d.actions += told
+    d.set(last_cause="port-conflict", decision=plan.message)
+    moves.follow(d, plan)
 
 
-def _daemonised(d: Draft, e: Exited) -> None:
+def _daemonised(d: Draft, e: Exited, heir: int) -> None:
     """It was a launcher: it left with 0, and a process of its tree serves the port."""
-    facts, heir = e.facts, e.facts.heir
+    facts = e.facts
     what = f"it left with 0 after {format_seconds(facts.duration)}, its child {heir} has {port_words(facts.port)}"
     fields = {"run_id": d.run, "pid": heir, "launcher_pid": d.s.pid, "port": facts.port}
-    if d.rules.launcher == "follow" and heir is not None:
+    if d.rules.launcher == "follow":
         words = f"{what}: followed as the run"
         d.note("run.daemonised", **fields, action="followed", decision=words)
         d.do(Follow(d.run, heir))
@@ -101,8 +101,8 @@ def _daemonised(d: Draft, e: Exited) -> None:
 
 def exited(d: Draft, e: Exited) -> None:
     """It ended by itself: verdict, budget, plan; then the leftovers, then the plan."""
-    if e.facts.heir is not None and e.facts.code == 0:
-        _daemonised(d, e)
+    if e.facts.heir is not None and e.facts.code == 0 and d.s.pid is not None:
+        _daemonised(d, e, e.facts.heir)
         return
     moves.unwatch(d)
     verdict = classify(e.facts, d.rules)
