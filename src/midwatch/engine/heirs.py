@@ -131,9 +131,16 @@ def _on_ports(machine: Machine, members: Any, ports: tuple[int, ...]) -> dict[in
 
 
 def _anywhere(machine: Machine, tree: Tree) -> dict[int, int | None]:
-    """Without a configured port: any socket on which a member listens."""
+    """Without a configured port: any TCP socket on which a member listens."""
     processes = machine.inspect_tree(tree, (), defaults.HEIR_WAIT).get("processes", [])
-    return {entry["pid"]: entry["listening"][0] for entry in processes if entry.get("listening")}
+    found: dict[int, int | None] = {}
+    for entry in processes:
+        listening = [int(port) for port in entry.get("listening", ())]
+        tails = (s["local"].rpartition(":")[2] for s in entry.get("sockets", ()) if s["kind"] == "tcp listen")
+        listening += [int(tail) for tail in tails if tail.isdigit()]
+        if listening:
+            found[entry["pid"]] = min(listening)
+    return found
 
 
 def _parent(machine: Machine, pid: int) -> int:
