@@ -19,7 +19,7 @@ command = ["sh", "-c", "echo x >>starts; [ $(wc -l <starts) = 1 ] && exit 75; ex
 # hermes-webui's launcher: it starts the server in a session of its own and leaves with 0
 LAUNCHER = """
 [service.web]
-command = ["sh", "-c", "setsid {python} -m http.server {port} --bind 127.1 >/dev/null 2>&1 & echo $! >pid; sleep 0.7"]
+command = ["sh", "-c", "setsid {python} -m http.server {port} -b 127.0.0.1 >/dev/null 2>&1 & echo $! >pid; sleep 0.7"]
 port = {port}
 stop = {{ grace = "2s" }}
 """
