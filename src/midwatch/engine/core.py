@@ -18,6 +18,7 @@ from midwatch.config.problems import Settings
 from midwatch.engine.apply import Applier
 from midwatch.engine.capture import Captures
 from midwatch.engine.ender import Ender
+from midwatch.engine.filewatch import FileWatching
 from midwatch.engine.gates import Gates
 from midwatch.engine.heirs import Heirs
 from midwatch.engine.jobs import Jobs
@@ -93,7 +94,8 @@ class Engine:
         self.output = Output(self)
         self.notify = NotifySockets(self)
         self.schedules = Schedules(self)
-        self.followers = (self.schedules,)  # of what a service wants, whoever changed it
+        self.files = FileWatching(self)
+        self.followers = (self.schedules, self.files)  # of what a service wants, whoever changed it
         self.can_contain = any(
             reason == "yes" for name, reason in machine.host().rungs.items() if name.startswith("cgroup")
         )
@@ -309,6 +311,7 @@ class Engine:
 
     def close(self) -> None:
         """Everything is on disk."""
+        self.files.close()
         self.journal.close()
         if self.history is not None:
             self.history.close()

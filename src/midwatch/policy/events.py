@@ -72,7 +72,7 @@ _ENGINE = (
     ("disk.ok", "path free_bytes reserve_bytes", "space is back: output is kept again"),
     ("schedule.next", "at cron zone", "when a scheduled service comes next, as wall time"),
     ("schedule.clock", "last now back_s", "the clock was set back by hours: times are counted from now on"),
-    ("filewatch.started", "pid services paths polling", "the helper that follows files watches these paths"),
+    ("filewatch.started", "pid services folders polling", "the helper that follows files watches so many folders"),
     ("filewatch.lost", "reason retry_ms", "that helper died: what changed meanwhile may go unseen"),
     ("filewatch.warning", "message", "files are followed worse than they should be, and why"),
     ("listen.open", "addresses", "the keeper holds these sockets for the service"),
@@ -90,6 +90,7 @@ _ENGINE = (
     ("run.adopted", "run_id pid", "a new engine has taken over a run that lived on without one"),
     ("clock.gap", "slept_ms paused_ms", "the machine slept, or we were stopped with it: nobody is blamed"),
     ("job.resumed", "job verb open", "a new engine goes on with a command that the last one had begun"),
+    ("evidence.captured", "run_id path reason bytes", "what a run looked like before it was stopped is in this folder"),
     ("clock.stepped", "by_ms", "the wall clock jumped; durations and windows are not touched"),
 )  # fmt: skip
 
