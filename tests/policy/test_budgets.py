@@ -186,7 +186,7 @@ def test_a_storm_of_planned_restarts_is_slowed(world: Any) -> None:
     """75 for ever is a loop like any other clean exit."""
     w = world().lives(*[(75, 0.1)] * 13)
     assert [b["ms"] for b in w.named("backoff")[-3:]] == [1000, 2000, 4000]
-    assert w.state.decision.startswith("planned restart 3 over the budget of 10 in 1 m")
+    assert w.state.decision.startswith("planned restart over the budget of 10 in 1 m, 3 in a row")
 
 
 def test_the_eleventh_clean_exit_is_over_budget(world: Any) -> None:

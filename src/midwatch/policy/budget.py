@@ -183,7 +183,8 @@ def _window(d: Draft, name: str, label: str, duration: float) -> tuple[int, str,
     words = f"{label} {count} of {window.limit} in {format_seconds(window.seconds)}"
     if over or count > window.limit:
         over += 1
-        words = f"{label} {over} over the budget of {window.limit} in {format_seconds(window.seconds)}"
+        words = f"{label} over the budget of {window.limit} in {format_seconds(window.seconds)}"
+        words += f", {over} in a row" if over > 1 else ""
         if over == 1:
             notes.append(_warning(_CLEAN_LOOP if name == "clean" else f"{name}_loop", name, count, window, words))
     episode(d, name, over)
