@@ -132,14 +132,35 @@ def answer(service: str, lines: list[Line], end: Line | None, row: dict[str, Any
         "confidence": found.get("confidence"),
         "because": list(found.get("because") or []) or ([str(found["error"])] if found.get("error") else []),
         "against": list(found.get("against") or []),
-        "do": next_steps(service, end, row),
+        "do": [*next_steps(service, end, row), *_freeing(service, lines, row)],
         "evidence": {
             "exit": _exit(found) | _unseen(lines, found) if end is not None else None,
             "journal": [_short(line) for line in killed_by(lines, found)] if end is not None else [],
+            "captured": captured(lines, found.get("run_id") or (row or {}).get("run_id")),
         },
         "decision": _decided(lines, end, row),
         "now": _now(row, lines, service),
     }
+
+
+def captured(lines: list[Line], run: str | None) -> list[str]:
+    """The folders of what was captured of this run, the newest last."""
+    return [str(x["path"]) for x in lines if x.get("event") == "evidence.captured" and x.get("run_id") == run]
+
+
+def _conflict(lines: list[Line], row: dict[str, Any] | None) -> Line:
+    """Who holds the port of a service that waits for it, as the journal has it."""
+    if (row or {}).get("state") != "waiting":
+        return {}
+    return next((line for line in reversed(lines) if line.get("event") == "port.conflict"), {})
+
+
+def _freeing(service: str, lines: list[Line], row: dict[str, Any] | None) -> list[str]:
+    """What frees the port, and then: at once instead of at the next look."""
+    conflict = _conflict(lines, row)
+    if not conflict:
+        return []
+    return [*filter(None, [str(conflict.get("do") or "")]), f"midwatch reset {service}  # looks again now"]
 
 
 def _decided(lines: list[Line], end: Line | None, row: dict[str, Any] | None) -> str:
@@ -191,6 +212,8 @@ def _now(row: dict[str, Any] | None, lines: list[Line], service: str) -> dict[st
     if row.get("state") == "held" and held:
         last = held[-1]
         problem = str(last.get("problem") or last.get("error") or last.get("reason") or "")
+    if conflict := _conflict(lines, row):
+        problem = f"port {conflict.get('port')} is held by {conflict.get('owner')}"
     probes = [
         line for line in lines if line.get("event") == "probe.failed" and line.get("run_id") == row.get("run_id")
     ]

@@ -116,6 +116,8 @@ def screen(document: dict[str, Any], room: int, now: float) -> list[str]:
     decision = document["decision"]
     for reason in document["because"]:  # said once
         decision = decision.removeprefix(f"{reason}: ").removeprefix(reason)
+    if document.get("now") and document["now"].get("state") == "waiting":
+        decision = ""  # who holds the port and when it is tried again are told below
     for label, items in (
         ("because", document["because"]),
         ("against", document["against"]),
@@ -123,6 +125,7 @@ def screen(document: dict[str, Any], room: int, now: float) -> list[str]:
         ("decided", [decision] if decision else []),
         ("now", list(_present(document.get("now"), document["because"], now))),
         ("printed", document["evidence"].get("output") or []),
+        ("evidence", document["evidence"].get("captured") or []),
         ("do", document["do"]),
     ):
         lines += _block(label, items, room)
