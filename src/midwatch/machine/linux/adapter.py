@@ -11,7 +11,7 @@ import signal
 import time
 from typing import Any
 
-from midwatch.machine import end
+from midwatch.machine import end, trial
 from midwatch.machine import launch as launches
 from midwatch.machine.linux import binary, cgroup, host, limits, meters, pidfd, procfs, sockets, who
 from midwatch.machine.linux.source import LinuxHand, ProcSource
@@ -42,6 +42,7 @@ class LinuxMachine:
     def __init__(self, instance: str, keeper_pid: int) -> None:
         """Looks at mounts and capabilities; changes nothing."""
         self._boot = host.boot_id()
+        self._instance = instance
         self._cgroups = cgroup.Cgroups(instance)
         self._scanner = Scanner(ProcSource(), keeper_pid, self._boot)
         self._hand = LinuxHand()
@@ -213,7 +214,7 @@ class LinuxMachine:
 
     def bindable(self, port: int) -> bool:
         """See ports."""
-        return sockets.bindable(port)
+        return trial.bindable(port)
 
     def blockers(self, port: int) -> str:
         """See ports."""
@@ -221,7 +222,7 @@ class LinuxMachine:
 
     def holder(self, pid: int) -> Holder | None:
         """See ports."""
-        return who.holder(pid, self._boot, self._keeper, self._cgroups.name)
+        return who.holder(pid, self._boot, self._keeper, self._instance, self._cgroups.name)
 
     def find(self, marker: str, fifos: tuple[str, ...]) -> list[ProcId]:
         """See ports."""

@@ -110,7 +110,7 @@ class Cgroups:
             return
         for parent in (os.path.dirname(base), base):
             if b"memory" not in files.read(f"{parent}/cgroup.subtree_control").split():
-                files.write(f"{parent}/cgroup.subtree_control", "+memory")
+                _enable(parent)
 
     def existing(self, run: str) -> Containment:
         """What `make` made under this name and nobody has removed."""
@@ -174,6 +174,16 @@ def _fresh(own: str, name: str, run: str) -> str:
                 _remove(directory)
                 os.mkdir(path, 0o755)  # still there: somebody lives in it, and this raises again
     return directory
+
+
+def _enable(parent: str) -> None:
+    try:
+        files.write(f"{parent}/cgroup.subtree_control", "+memory")
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            words = "processes live in the group itself: a systemd unit needs Delegate=yes for memory limits"
+            raise OSError(errno.EBUSY, words, parent) from None
+        raise
 
 
 def _limit(directory: str, memory: int, remove: bool = True) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from midwatch.machine import naming
 from midwatch.machine.linux import fds, files, meters, procfs, syscalls, who
 
 MOST_BYTES = 256 << 10
@@ -87,7 +88,7 @@ class CloseUp:
             self._missing.append(f"{pid}: gone")
             return
         facts: dict[str, Any] = {"pid": pid, "start": stat.start, "ppid": stat.ppid, "command": "", "state": stat.state}
-        facts["name"] = who.printable(procfs.comm(data or b""))
+        facts["name"] = naming.printable(procfs.comm(data or b""))
         facts |= _waiting(f"/proc/{pid}")
         if stat.state == "D":
             stack = (files.read_or_none(f"/proc/{pid}/stack") or b"").decode("ascii", "replace").splitlines()
@@ -104,20 +105,14 @@ class CloseUp:
             table = self._step(pid, "its descriptors", lambda pid: fds.table(pid, sockets, self._until))
             count, limit = meters.open_fds(pid)
             told: dict[str, Any] = {"count": count, "soft_limit": limit}
-            self._found[pid]["fds"] = told
             if table is None:
                 self._missing.append(f"the descriptors of {pid}: not readable")
-                continue
-            if table.why:
-                self._missing.append(f"{pid}: {table.why}")
-            told["kinds"] = table.kinds()
-            top = table.targets()
-            told["top"] = [
-                {"target": who.printable(target, _NAME), "kind": kind, "count": count}
-                for target, kind, count in top[:_TARGETS]
-            ]
-            told["targets"] = len(top)
-            self._found[pid]["sockets"] = _queues(table)
+            else:
+                told |= _summed(table)
+                self._found[pid]["sockets"] = _queues(table)
+                if table.why:
+                    self._missing.append(f"{pid}: {table.why}")
+            self._found[pid]["fds"] = told  # whole: `take` may copy at any moment
 
     def _threads(self, pid: int, before: dict[int, int], began: float) -> None:
         facts = self._found.get(pid)
@@ -174,9 +169,18 @@ def _thread(pid: int, tid: int, ticks: int) -> dict[str, Any]:
     folder = f"/proc/{pid}/task/{tid}"
     data = files.read_record(f"{folder}/stat") or b""
     stat = procfs.stat(data)
-    told: dict[str, Any] = {"tid": tid, "name": who.printable(procfs.comm(data)), "cpu_s": round(ticks / _TICK, 2)}
+    told: dict[str, Any] = {"tid": tid, "name": naming.printable(procfs.comm(data)), "cpu_s": round(ticks / _TICK, 2)}
     told["state"] = stat.state if stat else "gone"
     return told | _waiting(folder)
+
+
+def _summed(table: fds.Table) -> dict[str, Any]:
+    targets = table.targets()
+    top = [
+        {"target": naming.printable(target, _NAME), "kind": kind, "count": count}
+        for target, kind, count in targets[:_TARGETS]
+    ]
+    return {"kinds": table.kinds(), "top": top, "targets": len(targets)}
 
 
 def _queues(table: fds.Table) -> list[dict[str, Any]]:
@@ -187,7 +191,7 @@ def _queues(table: fds.Table) -> list[dict[str, Any]]:
     for fd in found[:_SOCKETS]:
         socket = fd.socket
         assert socket
-        entry = {"fd": fd.fd, "kind": socket.kind, "local": who.printable(socket.local, _NAME)}
+        entry = {"fd": fd.fd, "kind": socket.kind, "local": naming.printable(socket.local, _NAME)}
         entry |= {"peer": socket.peer} if socket.peer else {}
         entry |= {"receive": socket.receive, "send": socket.send} if socket.receive or socket.send else {}
         told.append(entry)

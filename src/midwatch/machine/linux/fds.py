@@ -148,7 +148,7 @@ def table(pid: int, sockets: Sockets, until: float) -> Table | None:
         except OSError:
             continue
     by_inode = sockets.of(pid) if any(target.startswith("socket:[") for _, target in seen) else {}
-    bases = {target[: -len(side)] for _, target in seen for side, _ in _SIDES if target.endswith(side)}
+    bases = databases({target for _, target in seen})
     fds: list[Fd] = []
     for number, target in sorted(seen):
         known = by_inode.get(int(target[8:-1])) if target.startswith("socket:[") else None
@@ -161,20 +161,26 @@ def table(pid: int, sockets: Sockets, until: float) -> Table | None:
     return Table(fds, why)
 
 
+def databases(targets: set[str]) -> set[str]:
+    """SQLite databases whatever their names: -wal and -shm are open, or it is open itself beside its -journal."""
+    wal, shm, journal = ({t.removesuffix(side) for t in targets if t.endswith(side)} for side, _ in _SIDES)
+    return (wal & shm) | (journal & targets)
+
+
 def classify(target: str, bases: set[str]) -> tuple[str, str]:
-    """(kind, database) from the name alone. `bases`: what has a -wal, -shm or -journal open beside it."""
+    """(kind, database) from the name alone. `bases`: what `databases` found in the same process."""
     if not target.startswith("/"):
         return _nameless(target), ""
     if target.startswith("/memfd:"):
         return "memfd", ""
     path = target.removesuffix(_GONE)
     db = next((path[: -len(side)] for side, _ in _SIDES if path.endswith(side)), "")
-    db = db if db.lower().endswith(_DATABASES) else ""
+    db = db if db.lower().endswith(_DATABASES) or db in bases else ""
     if path != target:
         return "deleted file", db or (path if path.lower().endswith(_DATABASES) else "")
     if db:
         return next(kind for side, kind in _SIDES if path.endswith(side)), db
-    if target.lower().endswith(_DATABASES) or (target in bases and (target + "-wal") in bases):
+    if target.lower().endswith(_DATABASES) or target in bases:
         return "sqlite-main", target
     if target.startswith(("/dev/pts/", "/dev/ptmx", "/dev/tty", "/dev/pty")):
         return "pty", ""

@@ -10,25 +10,23 @@ from __future__ import annotations
 import os
 import re
 
+from midwatch.machine import naming
 from midwatch.machine.linux import files, pidfd, procfs, sockets
 from midwatch.machine.linux.cgroup import PREFIX
 from midwatch.machine.ports import Holder
 from midwatch.model.identity import ProcId
 
-_COMMAND = 200  # characters
-_NEAR = 3  # ancestors looked at for a manager
-_FAR = 32  # ancestors looked at for a keeper
 _ID = re.compile(r"([0-9a-f]{64})(?:\.scope)?$")
 _ENGINES = (("docker", "docker"), ("libpod", "podman"), ("crio", "cri-o"), ("containerd", "containerd"))
 
 
-def holder(pid: int, boot: str, keeper: int, instance: str) -> Holder | None:
-    """See ports. `keeper` is ours, `instance` the name of our cgroups."""
+def holder(pid: int, boot: str, keeper: int, instance: str, group: str) -> Holder | None:
+    """See ports. `keeper`, `instance` and the cgroup name `group` are ours."""
     stat = pidfd.look(pid)
     if stat is None:
         return None
     groups = procfs.own_cgroups(files.read_or_none(f"/proc/{pid}/cgroup") or b"")
-    unit, manager = _by_cgroup(groups, instance)
+    unit, manager = _by_cgroup(groups, group)
     marker = procfs.marker(files.read_or_none(f"/proc/{pid}/environ") or b"") or ""
     return Holder(
         ProcId(pid, stat.start, boot),
@@ -36,27 +34,17 @@ def holder(pid: int, boot: str, keeper: int, instance: str) -> Holder | None:
         _age(stat.start),
         _user(pid),
         stat.ppid,
-        printable(marker),
+        naming.printable(marker, naming.MARKER),
         unit,
-        manager or _by_marker(marker, instance) or _by_ancestor(stat.ppid, keeper),
+        manager or naming.home(marker, instance) or _by_ancestor(stat.ppid, keeper),
         stat.session,
     )
 
 
 def command(pid: int) -> str:
-    """The command line, or [name] where there is none; one printable line of at most 200 characters."""
-    words = (files.read_or_none(f"/proc/{pid}/cmdline") or b"").rstrip(b"\0").replace(b"\0", b" ")
-    text = words[: 4 * _COMMAND].decode("utf-8", "backslashreplace")
-    if not text:
-        name = procfs.comm(files.read_record(f"/proc/{pid}/stat") or b"")
-        text = f"[{name}]" if name else ""
-    return printable(text)
-
-
-def printable(text: str, most: int = _COMMAND) -> str:
-    """One line: control and other unprintable characters escaped, cut at `most`."""
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[: most + 1])
-    return shown if len(shown) <= most else shown[: most - 3] + "..."
+    """One printable line, [name] for a kernel thread."""
+    words = files.read_or_none(f"/proc/{pid}/cmdline") or b""
+    return naming.command(words, "" if words else procfs.comm(files.read_record(f"/proc/{pid}/stat") or b""))
 
 
 def _age(start: int) -> float:
@@ -80,55 +68,51 @@ def _user(pid: int) -> str:
         return words[1].decode()
 
 
-def _by_cgroup(groups: dict[str, str], instance: str) -> tuple[str, str]:
+def _by_cgroup(groups: dict[str, str], group: str) -> tuple[str, str]:
     """(unit, manager) from the paths of a process's cgroups."""
     for path in dict.fromkeys(groups.values()):
-        parts = [part for part in path.split("/") if part]
-        for part in parts:
-            if part.startswith(PREFIX) and part != instance:
-                return part, f"midwatch of another home ({part})"
-        for at in range(len(parts) - 1, -1, -1):
-            unit = printable(parts[at])
-            found = _ID.search(parts[at])
-            if found:
-                kind = next((name for hint, name in _ENGINES if hint in path), "")
-                return found[1], f"{kind + ' ' if kind else ''}container {found[1][:12]}"
-            if unit.endswith(".service") and not unit.startswith("user@"):
-                return unit, f"systemd unit {unit}"
+        parts = path.split("/")
+        if group in parts:
+            return "", ""  # one of our runs
+        other = next((part for part in parts if part.startswith(PREFIX)), "")
+        if other:
+            return "", f"midwatch of another home ({naming.printable(other.removeprefix(PREFIX))})"
+        unit, manager = _unit(path, parts)
+        if unit:
+            ours = procfs.own_cgroups(files.read_or_none("/proc/self/cgroup") or b"").values()
+            shared = any(_unit(own, own.split("/"))[0] == unit for own in ours)
+            return unit, "" if shared else manager  # what holds us too manages neither
     return "", ""
 
 
-def _by_marker(marker: str, instance: str) -> str:
-    """Markers are paths of INSTANCE:RUN, the innermost last."""
-    home = marker.rpartition("/")[2].partition(":")[0] if ":" in marker else ""
-    return f"midwatch of another home ({printable(home)})" if home and PREFIX + home != instance else ""
+def _unit(path: str, parts: list[str]) -> tuple[str, str]:
+    for part in reversed(parts):
+        found = _ID.search(part)
+        if found:
+            kind = next((name + " " for hint, name in _ENGINES if hint in path), "")
+            return found[1], f"{kind}container {found[1][:12]}"
+        if part.endswith(".service") and not part.startswith("user@"):
+            unit = naming.printable(part)
+            return unit, f"systemd unit {unit}"
+    return "", ""
 
 
 def _by_ancestor(pid: int, keeper: int) -> str:
     """A manager among the parents: near ones by name, a keeper of another instance at any distance."""
-    for distance in range(_FAR):
+    for distance in range(naming.FAR):
         if pid <= 1 or pid == keeper:
             return ""
         stat = pidfd.look(pid)
         if stat is None:
             return ""
         words = (files.read_or_none(f"/proc/{pid}/cmdline") or b"").split(b"\0")[:8]
-        manager = _manager(words) if distance < _NEAR else ""
+        manager = naming.manager(words) if distance < naming.NEAR else ""
         if manager:
             return f"{manager} (pid {pid})"
-        if any(word.endswith(b"/midwatch/keeper/__main__.py") for word in words):
+        if naming.is_keeper(words):
             return f"midwatch of another home (keeper {pid})"
         pid = stat.ppid
     return ""
-
-
-def _manager(words: list[bytes]) -> str:
-    names = [os.path.basename(word) for word in words[:2]]
-    if b"supervisord" in names:
-        return "supervisord"
-    if words and (words[0].startswith(b"PM2 v") or b"/pm2/" in b" ".join(words)):
-        return "pm2"
-    return next((name for name in ("circusd", "honcho", "runsv", "s6-supervise") if name.encode() in names), "")
 
 
 def find(marker: str, fifos: tuple[str, ...], boot: str, ours: set[int]) -> list[ProcId]:

@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from midwatch.machine import end, shebang
+from midwatch.machine import end, shebang, trial
 from midwatch.machine import launch as launches
-from midwatch.machine.macos import libproc, structs
+from midwatch.machine.macos import libproc, people, structs
 from midwatch.machine.ports import (
     Containment,
     Ended,
@@ -275,24 +275,16 @@ class MacMachine:
         """True when a member listens on the port; else None: other users' sockets cannot be seen."""
         if not host:
             return None
-        for pid in self._scanner.find(tree, _FRESH).pids:
-            for fd, kind in structs.descriptors(self._lib.descriptors(pid) or b""):
-                found = (
-                    structs.listening(self._lib.socket(pid, fd) or b"")
-                    if kind == structs.FDTYPE_SOCKET
-                    else None
-                )
-                if found is not None and found.port == port:
-                    return True
-        return None
+        members = self._scanner.find(tree, _FRESH).pids
+        return True if any(found.port == port for _, _, found in people.listening(self._lib, members)) else None
 
     def listeners(self, port: int, owners: bool = True) -> list[Listener]:
-        """See ports."""
-        return []
+        """See ports. Only those of processes we may look at (our own user's; everybody's as root)."""
+        return people.listeners(self._lib, port, owners)
 
     def bindable(self, port: int) -> bool:
         """See ports."""
-        return True
+        return trial.bindable(port)
 
     def blockers(self, port: int) -> str:
         """Nothing is known."""
@@ -300,15 +292,18 @@ class MacMachine:
 
     def holder(self, pid: int) -> Holder | None:
         """See ports."""
-        return None
+        return people.holder(self._lib, self._source.stat(pid), self._boot, self._keeper, self._instance)
 
     def find(self, marker: str, fifos: tuple[str, ...]) -> list[ProcId]:
-        """See ports."""
-        return []
+        """See ports. Only among processes we may look at."""
+        found = people.find(self._lib, marker, fifos, {self._keeper, os.getpid()})
+        stats = (self._source.stat(pid) for pid in found)
+        return [ProcId(stat.pid, stat.start, self._boot) for stat in stats if stat and not stat.dead]
 
     def inspect_tree(self, tree: Tree, pids: tuple[int, ...] = (), seconds: float = 2.0) -> dict[str, Any]:
-        """See ports."""
-        return {"processes": [], "missing": ["not built for macOS"]}
+        """See ports. Threads and what they wait for need the task port, which is never asked for."""
+        members = [tree.main.pid, *sorted(self._scanner.find(tree, _FRESH).pids), *pids]
+        return people.inspect(self._lib, list(dict.fromkeys(members)), seconds)
 
     def suspended(self) -> float:
         """See ports. mach_continuous_time goes on while the Mac sleeps, mach_absolute_time does not."""

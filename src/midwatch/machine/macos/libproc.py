@@ -13,6 +13,7 @@ from typing import Any
 from midwatch.machine.macos import structs
 
 _LISTFDS, _TBSDINFO, _SOCKETINFO = 1, 3, 3  # PROC_PIDLISTFDS, PROC_PIDTBSDINFO, PROC_PIDFDSOCKETINFO
+_VNODEPATHINFO = 2  # PROC_PIDFDVNODEPATHINFO
 _RUSAGE_V4 = 4
 _CTL_KERN, _KERN_ARGMAX, _KERN_PROCARGS2 = 1, 8, 49
 
@@ -58,6 +59,14 @@ class Libproc:
 
         buffer = ctypes.create_string_buffer(structs.SOCKETINFO_SIZE)
         got = self._lib.proc_pidfdinfo(pid, fd, _SOCKETINFO, buffer, structs.SOCKETINFO_SIZE)
+        return buffer.raw[:got] if got > 0 else None
+
+    def vnode_path(self, pid: int, fd: int) -> bytes | None:
+        """PROC_PIDFDVNODEPATHINFO."""
+        import ctypes
+
+        buffer = ctypes.create_string_buffer(structs.VNODEPATH_SIZE)
+        got = self._lib.proc_pidfdinfo(pid, fd, _VNODEPATHINFO, buffer, structs.VNODEPATH_SIZE)
         return buffer.raw[:got] if got > 0 else None
 
     def rusage(self, pid: int) -> bytes | None:

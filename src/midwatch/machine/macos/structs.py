@@ -23,6 +23,12 @@ FDTYPE_SOCKET = 2
 _FOOTPRINT, _LIFETIME_MAX = 7, 28  # u64 index after the 16-byte uuid
 _STATES = {1: "I", 2: "R", 3: "S", 4: "T", 5: "Z"}  # SIDL SRUN SSLEEP SSTOP SZOMB
 _KIND, _LPORT, _VFLAG, _LADDR, _TCP_STATE = 256, 268, 288, 312, 344  # inside socket_fdinfo
+_QLEN = 194  # soi_qlen, soi_incqlen, soi_qlimit: shorts
+_PCB = 168  # soi_pcb: the kernel's address of the protocol block, the same in every process that shares the socket
+VNODEPATH_SIZE = 24 + 152 + 1024  # struct vnode_fdinfowithpath
+_PATH = 24 + 152
+_UID, _COMM, _NAME = 20, 48, 64  # inside proc_bsdinfo
+KINDS = {1: "file", 2: "socket", 3: "shared memory", 4: "semaphore", 5: "kqueue", 6: "pipe", 7: "fsevents"}
 _SOCKINFO_TCP, _TSI_S_LISTEN, _INI_IPV4 = 2, 1, 1
 
 
@@ -62,6 +68,9 @@ class Listening(msgspec.Struct, frozen=True):
 
     address: bytes
     port: int
+    waiting: int = 0
+    backlog: int = 0
+    pcb: int = 0
 
 
 def listening(data: bytes) -> Listening | None:
@@ -76,21 +85,53 @@ def listening(data: bytes) -> Listening | None:
     raw = data[_LADDR : _LADDR + 16]
     # struct in4in6_addr: the IPv4 address is the last of four words
     address = raw[12:16] if data[_VFLAG] & _INI_IPV4 else raw
-    return Listening(address, socket.ntohs(port & 0xFFFF))
+    queued, incomplete, limit = struct.unpack_from("=3h", data, _QLEN)
+    (pcb,) = struct.unpack_from("=Q", data, _PCB)
+    return Listening(address, socket.ntohs(port & 0xFFFF), max(0, queued - incomplete), limit, pcb)
 
 
-def environment(data: bytes) -> list[bytes]:
-    """The environment in a KERN_PROCARGS2 buffer: argc, path, padding, argc strings, then NAME=value strings."""
+def uid(data: bytes) -> int | None:
+    """The owner in a struct proc_bsdinfo."""
+    return struct.unpack_from("=I", data, _UID)[0] if len(data) >= BSDINFO_SIZE else None
+
+
+def name(data: bytes) -> str:
+    """The program's name in a struct proc_bsdinfo: the long one, else the short one."""
+    for at, size in ((_NAME, 32), (_COMM, 16)):
+        text = data[at : at + size].partition(b"\0")[0]
+        if text:
+            return text.decode("utf-8", "backslashreplace")
+    return ""
+
+
+def path(data: bytes) -> str:
+    """The path in a struct vnode_fdinfowithpath."""
+    return data[_PATH:VNODEPATH_SIZE].partition(b"\0")[0].decode("utf-8", "surrogateescape")
+
+
+def _strings(data: bytes) -> tuple[int, list[bytes]]:
+    """A KERN_PROCARGS2 buffer: argc, path, padding, argc strings, then NAME=value strings."""
     if len(data) < 4:
-        return []
+        return 0, []
     (argc,) = struct.unpack_from("=i", data, 0)
     path_end = data.find(b"\0", 4)
     if argc < 0 or path_end < 0:
-        return []
+        return 0, []
     at = path_end
     while at < len(data) and data[at] == 0:
         at += 1
-    strings = data[at:].split(b"\0")
+    return argc, data[at:].split(b"\0")
+
+
+def arguments(data: bytes) -> list[bytes]:
+    """The command line in a KERN_PROCARGS2 buffer."""
+    argc, strings = _strings(data)
+    return strings[:argc]
+
+
+def environment(data: bytes) -> list[bytes]:
+    """The environment in a KERN_PROCARGS2 buffer."""
+    argc, strings = _strings(data)
     found: list[bytes] = []
     for text in strings[argc:]:
         if not text:
