@@ -57,7 +57,8 @@ def foreground(
     plan = layout.home / "keeper.json"
     try:
         _write_private(layout.home / "request.json", msgspec.json.encode(request))
-        _write_private(plan, msgspec.json.encode(_plan(layout, mode) | _hook_up(outer) | {"lock": identity(lock.fileno())}))
+        whole = _plan(layout, mode) | _hook_up(outer) | {"lock": identity(lock.fileno())}
+        _write_private(plan, msgspec.json.encode(whole))
     except OSError as error:
         raise _unwritable(layout, error) from None
     _become_subreaper()
