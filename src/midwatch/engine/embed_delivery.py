@@ -88,7 +88,7 @@ class ThreadDelivery(Delivery):
             while (item := self._take()) is not None:
                 try:
                     item[0](*item[1])
-                except Exception as error:  # noqa: BLE001  somebody else's code
+                except BaseException as error:  # noqa: BLE001  somebody else's code; an exit is the main thread's to ask
                     self._failed(item[0], error)
             if self._over:
                 return
