@@ -104,11 +104,11 @@ class Ender:
             kernel_oom=kernel,
             max_rss_bytes=frame.get("max_rss_bytes"),
             cpu_seconds=frame.get("cpu_seconds"),
-            strays=self._strays(run, frame.get("strays") or []),
+            strays=self._strays(run, frame.get("strays")),
             unseen=frame.get("unseen") or 0.0,
         )
 
-    def _strays(self, run: Run, orphans: list[int]) -> int:
+    def _strays(self, run: Run, orphans: list[int] | None) -> int:
         """How many of its tree outlived the main process.
 
         One read of cgroup.events, or: every orphan falls to the keeper (the subreaper), so without unknown
@@ -118,6 +118,7 @@ class Ender:
         if tree is None:
             return 0
         empty = self._engine.machine.empty(tree)
-        if empty is True or (empty is None and not orphans and not run.adopted):
+        # None: the keeper does not know (any more): a successor reads an exit from its table without them.
+        if empty is True or (empty is None and orphans == [] and not run.adopted):
             return 0
         return len(self._engine.machine.members(tree)) or (0 if empty is None else 1)
