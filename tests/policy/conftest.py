@@ -41,6 +41,7 @@ class World:
         self.inputs: list[tuple[Any, float, list[Note]]] = []
         self.jobs: dict[str, list[bool]] = {}
         self.alive: str | None = None
+        self.born: set[str] = set()  # every run that really existed
         self.pids = 100
 
     @property
@@ -77,6 +78,8 @@ class World:
         assert msgspec.convert(msgspec.to_builtins(self.state), type(self.state)) == self.state
 
     def _check_actions(self, event: Any, actions: list[Any]) -> None:
+        if isinstance(event, Spawned | SpawnFailed):
+            self.born.add(event.run)
         if isinstance(event, Exited | SpawnFailed | PortBusy) and event.run == self.alive:
             self.alive = None
         kinds = [type(a) for a in actions]
@@ -86,6 +89,7 @@ class World:
             if isinstance(action, Note) and action.event == "run.exited":
                 self.alive = None  # also one that nobody reported, after its tree was verified gone
             if isinstance(action, Spawn):
+                assert action.run not in self.born, "a run id is never used for two processes"
                 assert self.alive is None, f"{action.run} was spawned while {self.alive} had not ended"
                 self.alive = action.run
             if isinstance(action, Settle):

@@ -52,6 +52,17 @@ def test_needs_are_met_in_order() -> None:
     assert fleet.observe(at("api", "up", 9)) == ("web",)
 
 
+def test_a_schedule_is_complete_when_its_last_run_was() -> None:
+    """`completed` of a nightly import: satisfied between its runs, unless the last one failed or none was."""
+    fleet = Fleet({"report": {"import": "completed"}, "import": {}})
+    fleet.observe(at("report", "pending"))
+    assert fleet.observe(at("import", "scheduled")) == ()
+    fleet.observe(at("import", "up", 7))
+    assert fleet.observe(replace(at("import", "scheduled"), last_cause="crash")) == ()
+    fleet.observe(at("import", "up", 8))
+    assert fleet.observe(replace(at("import", "scheduled"), last_cause="clean")) == ("report",)
+
+
 def test_missing_needs_are_said_in_words() -> None:
     fleet = Fleet(CHAIN)
     assert fleet.missing("web") == ("api has to be ready (it is unknown)",)

@@ -283,6 +283,22 @@ def test_a_service_loses_its_schedule(world: Any) -> None:
     assert due(w, 5.0) == []
 
 
+def test_a_schedule_that_is_removed_while_it_stops(world: Any) -> None:
+    """What follows is decided by the rules of then: it is started like any other; and the other way round."""
+    w = armed(world(schedule=NIGHTLY))
+    due(w, 1.0)
+    w.spawned()
+    w.exit(0, strays=1)
+    w.feed(NewRules(replace(w.state.rules, schedule=None), respawn=False))
+    w.tree_gone()
+    assert w.state.phase == "pending"
+    w = world().come_up()
+    w.exit(0, strays=1)
+    w.feed(NewRules(replace(w.state.rules, schedule=NIGHTLY), respawn=False))
+    w.tree_gone()
+    assert w.state.phase == "scheduled"
+
+
 def test_one_that_waits_for_a_try_is_armed_instead(world: Any) -> None:
     w = world().lives((1, 1.0))
     w.feed(NewRules(replace(w.state.rules, schedule=NIGHTLY), respawn=False))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from midwatch.model import event as ev
-from midwatch.model.action import Kill, Note, Precheck, Spawn, Watch
+from midwatch.model.action import Follow, Kill, Note, Precheck, Spawn, Watch
 from midwatch.model.exit import ExitFacts
 from midwatch.model.service import FileWatch, Probe, Schedule, Window
 from midwatch.policy import defaults
@@ -115,7 +115,7 @@ def test_any_sequence_keeps_every_promise(history: Any, ready: Any, health: Any,
             assert list(times) == sorted(times)
         assert (w.state.phase in TIMED) <= (w.state.wake_at is not None)
         assert (w.state.phase == "scheduled") <= (w.state.rules.schedule is not None)
-        assert (w.state.health == "failing") >= bool(w.state.failing)
+        assert (w.state.health == "failing") == bool(w.state.failing)
     w.ask("stop", "last")
     _settle_down(w)
     assert w.state.pid is None
@@ -188,6 +188,9 @@ def test_long_histories_keep_every_promise(world: Any, seed: int) -> None:
         phase = w.state.phase
         assert (phase in TIMED) <= (w.state.wake_at is not None)
         assert (phase == "up") <= (w.state.pid is not None)
+        assert (w.state.health == "failing") == bool(w.state.failing)
+        assert (phase == "scheduled") <= (w.state.rules.schedule is not None)
+        assert w.state.followed <= (w.state.run in {action.run for action in w.done(Follow)})
         assert phase in ("starting", "up", "stopping", "killing") or w.state.pid is None
         assert (phase == "stopped") == (w.state.want == "down" and phase not in ("stopping", "killing"))
     w.ask("stop", "last")

@@ -43,8 +43,8 @@ def needs_problem(needs: Needs) -> FleetError | None:
 
 
 def _met(need: Need, state: ServiceState | None) -> bool:
-    if state is None or need == "completed":
-        return state is not None and state.phase == "done"
+    if state is None or need == "completed":  # of a schedule: its last run
+        return state is not None and (state.phase == "done" or (state.phase, state.last_cause) == ("scheduled", "clean"))
     return state.phase == "up" or (need == "started" and state.phase == "starting" and state.pid is not None)
 
 

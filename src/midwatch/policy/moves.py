@@ -137,7 +137,7 @@ def exited(d: Draft, verdict: Verdict, facts: ExitFacts, decision: str, warnings
             known[name] = value
     d.do(Note("run.exited", known))
     d.actions += warnings
-    d.set(last_cause=verdict.cause, decision=decision, pid=None, ready=False, health="unknown")
+    d.set(last_cause=verdict.cause, decision=decision, pid=None, ready=False, health="unknown", failing="")
 
 
 def count_restart(d: Draft, cause: Cause) -> None:
@@ -151,8 +151,10 @@ def follow(d: Draft, plan: Plan) -> None:
         fields = {"reason": plan.reason, "crash_count": d.s.crash_count, "decision": plan.message}
         d.note("backoff", ms=round(plan.delay * 1000), **fields)
     if plan.phase == "starting":
-        spawn(d)
+        retry(d)
         return
+    if plan.phase == "scheduled" and d.rules.schedule is None:  # removed meanwhile
+        plan = Plan("pending")
     if plan.phase == "held":
         d.note("service.held", reason=plan.reason, recheck_ms=round(plan.delay * 1000), decision=plan.message)
     elif plan.phase == "gave_up":
