@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -110,6 +111,20 @@ class TestRun:
         assert child.wait(30) == 0
         assert child.stdout.read() == "got\n"
         child.communicate()
+
+    def test_the_command_may_open_as_many_files_as_a_server_wants(self) -> None:
+        """SVC-12: the soft limit is raised to 4096 where the hard one lets it; what is asked for wins."""
+        def limit(*arguments: str) -> str:
+            command = [sys.executable, "-m", "midwatch", "run", *arguments, "--", "sh", "-c", "ulimit -n"]
+            done = subprocess.run(
+                ["sh", "-c", 'ulimit -Sn 300 && exec "$@"', "sh", *command], text=True, capture_output=True, timeout=60,
+                check=True, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+            return done.stdout.strip()
+
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        assert limit() == str(4096 if hard == resource.RLIM_INFINITY else min(hard, 4096))
+        assert limit("--rlimit", "nofile=100") == "100"
 
     def test_pid_1_reaps_and_forwards(self, home: Path) -> None:
         """tini: as PID 1 of a namespace it reaps what is not its own and leaves with the command's end."""

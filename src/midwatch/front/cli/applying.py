@@ -28,11 +28,14 @@ _GROUPS = (
 )
 
 
-def load(path: Path, verb: str) -> Any:
-    """The checked configuration; warnings go to stderr. Raises config.ConfigError."""
+def load(path: Path, verb: str, outer: float | None = None) -> Any:
+    """The checked configuration; warnings go to stderr. `outer`: the seconds that a manager of ours gives a stop.
+
+    Raises config.ConfigError.
+    """
     from midwatch import config
 
-    loaded = config.load(path, environ=os.environ)
+    loaded = config.load(path, environ=os.environ, outer=outer)
     for warning in loaded.warnings:
         print(f"midwatch {verb}: warning: {warning}", file=sys.stderr)
     return loaded

@@ -11,10 +11,10 @@ EXIT_CODES: tuple[tuple[int, str, str], ...] = (
     (2, "wrong usage or an unknown name; nothing was done", "correct the command line"),
     (3, "gave up, or held: trying again cannot help", "`midwatch why`, then `midwatch reset`"),
     (4, "already running: somebody else holds this instance", "`midwatch ps`, or `midwatch down --all`"),
-    (75, "a planned restart, or the keeper was lost", "start it again"),
+    (75, "a planned restart, or the keeper or the lock was lost", "start it again"),
     (
         78,
-        "wrong configuration, a conflict, or an unwritable state folder",
+        "wrong configuration, a conflict, an unwritable state folder, or `up -d` under another manager",
         "correct it; retrying cannot help",
     ),
     (130, "interrupted by Ctrl-C (only commands that follow or wait)", "nothing"),

@@ -27,7 +27,8 @@ def _run(
 ) -> int:  # fmt: skip
     patience = 0.0 if no_wait else jobs.seconds(timeout, default=PATIENCE)
     path = project.given(file)
-    loaded = applying.load(path, "up")
+    found = managed.look()
+    loaded = applying.load(path, "up", found.patience)
     layout = Layout.default()
     client = jobs.daemon_or_none(layout)
     if client is not None:
@@ -35,7 +36,6 @@ def _run(
             return applying.put(
                 client, loaded, "up", dry_run=False, json=json, no_wait=no_wait, patience=patience
             )
-    found = managed.look()
     if detach:
         if not force:
             managed.refuse_detach(found)
