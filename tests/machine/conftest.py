@@ -29,6 +29,8 @@ _counter = itertools.count(1)
 class World(Protocol):
     machine: Machine
     contained: bool  # runs get cgroups, where the machine has them
+    real: bool
+    fifos: Path
 
     def start(self, *, own_group: bool = True, launch: Launch | None = None) -> Tree: ...
     def child(self, tree: Tree, **how: bool) -> int: ...
@@ -38,6 +40,8 @@ class World(Protocol):
     def reap(self, tree: Tree) -> int | None: ...
     def stop(self, pid: int) -> None: ...
     def freeze(self, tree: Tree) -> None: ...
+    def listen(self, tree: Tree) -> int: ...
+    def heir(self, tree: Tree) -> tuple[int, int]: ...
     def close(self) -> None: ...
 
 
@@ -53,6 +57,8 @@ class FakeWorld:
         self.fake = FakeMachine(cgroups=contained)
         self.machine: Machine = self.fake
         self.contained = contained
+        self.real = False
+        self.fifos = Path("/fake/fifo")
 
     def start(self, *, own_group: bool = True, launch: Launch | None = None) -> Tree:
         run = f"p.x.{next(_counter)}"
@@ -97,6 +103,15 @@ class FakeWorld:
         assert tree.containment.kill
         self.fake.frozen.add(tree.containment.kill)
 
+    def listen(self, tree: Tree) -> int:
+        port = 20000 + next(_counter)
+        self.fake.listen(tree.main.pid, port)
+        return port
+
+    def heir(self, tree: Tree) -> tuple[int, int]:
+        port = 20000 + next(_counter)
+        return self.fake.hand_over(tree.main.pid, port).pid, port
+
     def close(self) -> None:
         pass
 
@@ -106,8 +121,9 @@ class LinuxWorld:
 
     def __init__(self, contained: bool, tmp: Path) -> None:
         self.contained = contained
-        self._fifos = tmp / "fifo"
-        self._fifos.mkdir()
+        self.real = True
+        self.fifos = tmp / "fifo"
+        self.fifos.mkdir()
         self._keeper = subprocess.Popen(
             [sys.executable, "-I", "-S", str(PUPPET), "keeper"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -131,7 +147,7 @@ class LinuxWorld:
         run = f"p.x.{next(_counter)}"
         launch = launch or a_launch(contain="auto" if self.contained else "none")
         containment = self.machine.contain(run, launch)
-        fifo = self._fifos / f"{run}.err"
+        fifo = self.fifos / f"{run}.err"
         os.mkfifo(fifo)
         pid = self.ask("spawn", env={"MIDWATCH_RUN": run}, own_group=own_group, out=str(fifo))
         main = self.machine.identify(pid)
@@ -167,6 +183,14 @@ class LinuxWorld:
 
     def freeze(self, tree: Tree) -> None:
         Path(tree.containment.kill or "", "cgroup.freeze").write_text("1")
+
+    def listen(self, tree: Tree) -> int:
+        return int(self.tell(tree, "listen", host="127.0.0.1"))
+
+    def heir(self, tree: Tree) -> tuple[int, int]:
+        pid, port = self.tell(tree, "heir", host="127.0.0.1")
+        self.leave(tree, 0)
+        return int(pid), int(port)
 
     def close(self) -> None:
         for tree in self.trees:

@@ -147,6 +147,21 @@ class Puppet:
         self.kept.append(sock)
         return int(sock.getsockname()[1])
 
+    def heir(self, host: str) -> list[int]:
+        """A launcher's work: a child in a session of its own listens; [its pid, the port]."""
+        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        sock.bind((host, 0))
+        sock.listen()
+        pid = os.fork()
+        if pid == 0:
+            os.setsid()
+            silence((0, 1))
+            time.sleep(LIFE)
+            os._exit(0)
+        port = int(sock.getsockname()[1])
+        sock.close()
+        return [pid, port]
+
     def fds(self, count: int) -> int:
         self.kept += [os.open("/dev/null", os.O_RDONLY) for _ in range(count)]
         return len(os.listdir("/proc/self/fd")) - 1

@@ -46,6 +46,7 @@ def test_a_wedged_server_shows_what_it_waits_for() -> None:
     try:
         assert process.stdout
         port = process.stdout.readline().strip()
+        facts: dict[str, Any] = {}
         for _ in range(50):  # it has said its port, and is on its way into the read
             (facts,) = look(process.pid)["processes"]
             if facts.get("syscall") in ("read", "0", "63"):
