@@ -69,6 +69,8 @@ class FakeKeeper:
         self.refuse: list[dict[str, Any]] = []  # answers of the next spawns
         self.restarts = 0
         self.lost: dict[str, str] = {}  # streams that the next attach cannot open
+        self.sockets: dict[str, str] = {}  # name -> address
+        self.taken: set[str] = set()  # addresses that others listen on
         machine.on_exit = self._exited
 
     # -- the engine's link ---------------------------------------------------------------------------------------
@@ -126,6 +128,15 @@ class FakeKeeper:
     def _alive(self, frame: dict[str, Any]) -> None:
         pass
 
+    def _listen(self, frame: dict[str, Any]) -> dict[str, Any]:
+        if frame["address"] in self.taken:
+            return {"errno": "EADDRINUSE", "error": "Address already in use"}
+        self.sockets[frame["name"]] = frame["address"]
+        return {"ok": True, "address": frame["address"]}
+
+    def _unlisten(self, frame: dict[str, Any]) -> None:
+        del self.sockets[frame["name"]]
+
     def _notify(self, frame: dict[str, Any]) -> None:
         pass
 
@@ -154,7 +165,7 @@ class FakeKeeper:
 
     def hello(self) -> dict[str, Any]:
         runs = [dict(entry) for entry in self.table.values()]
-        return {"pid": self.machine.keeper, "engine_restarts": self.restarts, "runs": runs}
+        return {"pid": self.machine.keeper, "engine_restarts": self.restarts, "runs": runs, "sockets": dict(self.sockets)}
 
     def ops(self, op: str) -> list[str]:
         """The runs for which the engine sent this, in order."""
@@ -187,6 +198,10 @@ class Stagehand:
         self.keeper.restarts += 1
         engine, self.engine = self.engine, None  # type: ignore[assignment]
         engine.journal.close()
+        for ear in engine.notify._ears.values():  # the kernel closes them; their paths stay
+            if ear.sock is not None:
+                self.loop.remove_reader(ear.sock)
+                ear.sock.close()
         if engine.history is not None:
             engine.history.close()
         old, self.loop = self.loop, FakeLoop(self.machine)
@@ -197,6 +212,7 @@ class Stagehand:
         self.engine_dies()
         self.keeper.restarts = 0
         self.keeper.table.clear()
+        self.keeper.sockets.clear()
 
     def settle(self) -> None:
         """Everything that is due now, and what it causes."""

@@ -32,6 +32,7 @@ from midwatch.engine.probes import Prober, Watched
 from midwatch.engine.pulse import Pulse
 from midwatch.engine.run import Run
 from midwatch.engine.schedule import Schedules
+from midwatch.engine.sockets import Sockets
 from midwatch.engine.spawner import Spawner
 from midwatch.engine.specs import strictest
 from midwatch.machine.ports import Machine, Target
@@ -95,7 +96,8 @@ class Engine:
         self.notify = NotifySockets(self)
         self.schedules = Schedules(self)
         self.files = FileWatching(self)
-        self.followers = (self.schedules, self.files)  # of what a service wants, whoever changed it
+        self.sockets = Sockets(self)
+        self.followers = (self.schedules, self.files, self.sockets)  # of what a service wants, whoever changed it
         self.can_contain = any(
             reason == "yes" for name, reason in machine.host().rungs.items() if name.startswith("cgroup")
         )

@@ -87,7 +87,8 @@ class FileWatching:
         ours = (layout.logs, layout.journal, layout.runs, layout.home / "evidence", layout.runtime)
         return {
             "watch": list(self._wanted.values()), "never": [os.fspath(path) for path in ours],
-            "home": os.fspath(layout.home), "most": defaults.WATCH_MOST, "roots": defaults.WATCH_ROOTS, "poll": defaults.WATCH_POLL,
+            "home": os.fspath(layout.home), "most": defaults.WATCH_MOST, "roots": defaults.WATCH_ROOTS,
+            "poll": defaults.WATCH_POLL,
             "named": defaults.WATCH_NAMED,
         }  # fmt: skip
 

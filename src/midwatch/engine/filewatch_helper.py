@@ -1,9 +1,9 @@
 """Follows files for all services in a process of its own: the library costs 6 MB, which the engine shall not pay.
 
 Reads JSON lines on stdin, each the whole wish: {"watch": [{"id", "paths", "ignore", "debounce"}], "never": [folders],
-"home": folder, "most": s, "roots": s, "poll": s, "named": n}. Writes JSON lines: {"changed": id, "paths": [...], "count": n} once a
-service's files were quiet for its debounce (or after `most` seconds of changes without a pause), {"watching": n,
-"polling": bool}, {"warning": words}. Ends with its stdin, so it never outlives the engine.
+"home": folder, "most": s, "roots": s, "poll": s, "named": n}. Writes JSON lines: {"changed": id, "paths": [...],
+"count": n} once a service's files were quiet for its debounce (or after `most` seconds of changes without a pause),
+{"watching": n, "polling": bool}, {"warning": words}. Ends with its stdin, so it never outlives the engine.
 
 watchfiles reports what happens inside folders. So a file is followed through its folder (an editor's save replaces
 it), a symbolic link also through what it leads to, and a path that is not there through the nearest folder that is;

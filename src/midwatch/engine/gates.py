@@ -39,6 +39,7 @@ class Gates:
             or run.exited
             or not run.containment.dirs
             or service.spec.rules.oneshot
+            or run.launch.listen  # it would hold a socket that may have to be opened anew
             or self.count >= defaults.WARM_GATES
         ):
             return

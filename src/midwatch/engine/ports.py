@@ -63,9 +63,9 @@ class Ports:
         launch = service.spec.launch
         return launch.port is None or self._engine.machine.bindable(launch.port) or _passed_on(launch, launch.port)
 
-    def look(self, service: Service, run_id: str, start: Callable[[], None]) -> None:
+    def look(self, service: Service, run_id: str, start: Callable[[], None], port: int = 0) -> None:
         """The port is taken: end in `start` (it is not in the way after all) or in `PortBusy`."""
-        port = service.spec.launch.port or 0
+        port = port or service.spec.launch.port or 0
 
         def seen(found: Seen) -> None:
             owner = self._in_the_way(service, found)

@@ -42,6 +42,7 @@ async def restore(engine: Engine, hello: dict[str, Any], *, fresh: bool = False)
     accepted, problem = load_specs(engine.layout.specs)
     specs = accepted.specs
     engine.settings = accepted.settings
+    engine.sockets.known(hello.get("sockets") or {})
     states = _states(engine)
     now = engine.machine.now()
     records, problems = engine.records.load()

@@ -45,6 +45,9 @@ class Spawner:
             ports.look(service, run_id, lambda: self._begin(service, run_id))
 
     def _begin(self, service: Service, run_id: str) -> None:
+        self._engine.sockets.ensure(service, run_id, lambda: self._take(service, run_id))
+
+    def _take(self, service: Service, run_id: str) -> None:
         gate = self._engine.gates.take(service, run_id)
         if gate is None:
             self._engine.gates.when_free(run_id, lambda: self._spawn(service, run_id))
@@ -175,6 +178,7 @@ class Spawner:
             streams={name: {**where, "limit": limit} for name, where in run.streams.items()},
             stdin=launch.stdin,
             ctty=launch.pty,
+            listen=engine.sockets.names(spec),
             keep_group=engine.keep_group,
         )
 
