@@ -36,8 +36,10 @@ def rusage(footprint: int, most: int) -> bytes:
     return bytes(range(16)) + struct.pack("=64Q", *values)
 
 
-def listening(port: int, family: int) -> bytes:
+def listening(port: int, family: int, queue: tuple[int, int, int] = (5, 2, 128)) -> bytes:
     data = bytearray(structs.SOCKETINFO_SIZE)
+    struct.pack_into("=Q", data, 168, 0xFFFFFF80_00000001)
+    struct.pack_into("=3h", data, 194, *queue)
     struct.pack_into("=i", data, 256, 2)
     struct.pack_into("=i", data, 268, socket.htons(port))
     data[288] = 1 if family == 4 else 2
@@ -53,6 +55,8 @@ class FakeLib(Libproc):
         super().__init__(library=object())
         self.table: dict[int, bytes] = {}
         self.args: dict[int, bytes] = {}
+        self.servers = {50, 51}
+        self.paths: dict[int, bytes] = {}
 
     def pids(self) -> list[int]:
         return list(self.table)
@@ -70,7 +74,10 @@ class FakeLib(Libproc):
         return struct.pack("=iIiI", 0, 1, 5, structs.FDTYPE_SOCKET) if pid in self.table else None
 
     def socket(self, pid: int, fd: int) -> bytes | None:
-        return listening(8080, 4)
+        return listening(8080, 4) if pid in self.servers else None
+
+    def vnode_path(self, pid: int, fd: int) -> bytes | None:
+        return bytes(176) + self.paths.get(pid, b"").ljust(1024, b"\0")
 
     def boot_session(self) -> str:
         return "BOOT"
@@ -132,7 +139,8 @@ def test_no_bytes_make_a_parser_raise(data: bytes) -> None:
 @pytest.mark.parametrize(("family", "address"), [(4, b"\x7f\0\0\1"), (6, b"\0" * 15 + b"\1")])
 def test_listening_sockets(family: int, address: bytes) -> None:
     """struct socket_fdinfo: kind TCP, state LISTEN, port in network order."""
-    assert structs.listening(listening(8080, family)) == structs.Listening(address, 8080)
+    told = structs.listening(listening(8080, family))
+    assert told == structs.Listening(address, 8080, 3, 128, 0xFFFFFF80_00000001)
     closed = bytearray(listening(8080, family))
     struct.pack_into("=i", closed, 344, 4)
     assert structs.listening(bytes(closed)) is None
@@ -198,3 +206,69 @@ def test_what_macos_lacks_is_said(mac: Any, launch: Any) -> None:
     found = machine.lookup(launch(argv=("/bin/sh",)))
     assert isinstance(found, LaunchProblem)  # an ELF file is no program there
     assert machine.host().rungs["subreaper"] != "yes"
+
+
+def test_listeners_are_one_socket_for_those_who_share_it(mac: Any) -> None:
+    """ORP-1 on macOS: soi_qlen without the incomplete ones wait, soi_qlimit is the backlog, soi_pcb the identity."""
+    machine, lib, _ = mac
+    (found,) = machine.listeners(8080)
+    assert (found.address, found.port, found.family, found.uid) == ("127.0.0.1", 8080, "inet", 501)
+    assert (found.waiting, found.backlog, found.pids) == (3, 128, (50, 51))
+    assert [row.pids for row in machine.listeners(8080, owners=False)] == [()]
+    assert machine.listeners(8081) == []
+    lib.servers = {60}
+    assert [row.pids for row in machine.listeners(8080)] == [(60,)]
+
+
+def test_a_holder_is_told_from_what_libproc_shows(mac: Any) -> None:
+    """ORP-1: command by KERN_PROCARGS2, else the name in brackets; launchd as the parent is no evidence (ORP-7)."""
+    machine, lib, tree = mac
+    found = machine.holder(50)
+    assert (found.proc, found.command, found.ppid, found.marker) == (tree.main, "x", 10, "p.x.1")
+    assert (found.manager, found.session) == ("", 50)
+    lib.args[60] = procargs([b"a\nb", b"-x"], [b"TOKEN=geheim", b"MIDWATCH_RUN=other:p.x.1"])
+    orphan = machine.holder(60)
+    assert (orphan.command, orphan.manager) == ("a\\nb -x", "midwatch of another home (other)")
+    assert "geheim" not in repr(orphan)
+    del lib.args[60]
+    assert machine.holder(60).command == "[a longer name]"
+    assert machine.holder(99) is None
+
+
+def test_a_manager_among_the_ancestors(mac: Any) -> None:
+    """supervisord above it is evidence, a keeper that is not ours too."""
+    machine, lib, _ = mac
+    lib.table[200] = bsdinfo(200, 1, 200, (1, 1))
+    lib.table[201] = bsdinfo(201, 200, 200, (1, 1))
+    lib.args[200] = procargs([b"/usr/bin/python3", b"/usr/local/bin/supervisord"], [])
+    assert machine.holder(201).manager == "supervisord (pid 200)"
+    lib.args[200] = procargs([b"python3", b"-I", b"/x/midwatch/keeper/__main__.py"], [])
+    assert machine.holder(201).manager == "midwatch of another home (keeper 200)"
+
+
+def test_bearers_and_fifo_holders_are_found(mac: Any) -> None:
+    """design 5: by marker, and by the path of an open FIFO; the keeper is never one of them."""
+    machine, lib, _ = mac
+    assert [proc.pid for proc in machine.find("p.x.1", ())] == [50, 51, 60]
+    lib.paths = {70: b"/r/fifo/p.x.1.out", 10: b"/r/fifo/p.x.1.out"}
+    assert [proc.pid for proc in machine.find("p.x.1", ("/r/fifo/p.x.1.out",))] == [50, 51, 60, 70]
+    assert machine.find("", ()) == []
+
+
+def test_the_close_look_says_what_macos_does_not_show(mac: Any) -> None:
+    """HLT-7: state, memory, descriptors by type, listening sockets; the rest is named as missing."""
+    machine, _, tree = mac
+    answer = machine.inspect_tree(tree, (99,))
+    assert [facts["pid"] for facts in answer["processes"]] == [50, 51, 60]
+    main = answer["processes"][0]
+    assert (main["held_bytes"], main["fds"]["kinds"]) == (5000, {"file": 1, "socket": 1})
+    assert main["sockets"] == [{"fd": 5, "kind": "tcp listen", "local": ":8080", "receive": 3}]
+    assert any("not read on macOS" in words for words in answer["missing"])
+    assert any(words.startswith("99:") for words in answer["missing"])
+
+
+def test_without_a_clock_for_sleep_nothing_is_claimed(mac: Any) -> None:
+    """CLOCK_UPTIME_RAW is not here on Linux: 0, not a guess; nothing is delegated either."""
+    machine, _, _ = mac
+    assert machine.suspended() == 0.0
+    assert machine.settle() == ""

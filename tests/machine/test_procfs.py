@@ -173,3 +173,22 @@ def test_the_open_files_limit() -> None:
     assert procfs.open_files_limit(line + b"1024                 20000                files     \n") == 1024
     assert procfs.open_files_limit(line + b"unlimited            unlimited            files     \n") is None
     assert procfs.open_files_limit(b"") is None
+
+
+def test_connections_have_state_peer_and_queues() -> None:
+    """/proc/net/tcp of an established connection: what nobody read, what the peer has not taken."""
+    line = (
+        b"   1: 0100007F:1F90 0100007F:9999 08 0000000A:00000005 00:00000000 00000000  1000        0 3132 1 0\n"
+    )
+    (row,) = procfs.tcp(line)
+    assert (row.state, row.port, row.peer_port, row.inode, row.uid) == (8, 8080, 0x9999, 3132, 1000)
+    assert (row.waiting, row.backlog) == (5, 10)
+    assert row.peer == socket.inet_aton("127.0.0.1")
+
+
+def test_cpu_time_is_user_and_system() -> None:
+    """Fields 14 and 15, whatever the name; torn lines have none."""
+    line = b"7 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 40 2 13 14 15 16 17 18 19"
+    assert procfs.cpu_ticks(line) == 42
+    assert procfs.cpu_ticks(b"7 (a) S 1 2") is None
+    assert procfs.cpu_ticks(b"") is None
