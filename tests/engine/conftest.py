@@ -165,7 +165,8 @@ class FakeKeeper:
 
     def hello(self) -> dict[str, Any]:
         runs = [dict(entry) for entry in self.table.values()]
-        return {"pid": self.machine.keeper, "engine_restarts": self.restarts, "runs": runs, "sockets": dict(self.sockets)}
+        held = dict(self.sockets)
+        return {"pid": self.machine.keeper, "engine_restarts": self.restarts, "runs": runs, "sockets": held}
 
     def ops(self, op: str) -> list[str]:
         """The runs for which the engine sent this, in order."""

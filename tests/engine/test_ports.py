@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -112,7 +113,7 @@ def test_orp7_a_left_over_of_ours_is_an_orphan(bare: Stagehand) -> None:
         line = conflict(bare)
         assert line["class"] == "orphan"
         assert "left over from p/old" in line["owner"]
-        bare.do(lambda pid=pid: bare.machine.exit(pid))
+        bare.do(partial(bare.machine.exit, pid))
         bare.pass_time(61)
         assert bare.phase() == "up"
         bare.apply()
