@@ -133,6 +133,11 @@ def test_the_same_events_give_the_same_states(history: Any, more: Any) -> None:
     for number, (event, wait) in enumerate(history):
         w.t += wait
         _feed(w, event, number, None)
+    _replays(w, again)
+
+
+def _replays(w: Any, again: Any) -> None:
+    """From the first state, with nothing but the inputs that wrote a line."""
     for event, at, notes in w.inputs:
         stepped = step(again, event, replace(w.now, awake=at))
         again = stepped.state
@@ -179,6 +184,7 @@ def test_long_histories_keep_every_promise(world: Any, seed: int) -> None:
         deep=r.choice([None, probe]), backlog=r.choice(["warn", "restart"]), schedule=schedule,
         launcher=r.choice(["follow", "refuse"]),
     )  # fmt: skip
+    first = w.state
     for number in range(80):
         w.t += r.choice([0.0, 0.1, 5.0, 70.0, 400.0])
         ask = ev.Ask(r.choice(["start", "stop", "restart", "reset"]), "", "ann", r.random() < 0.2, r.random() < 0.2)
@@ -196,6 +202,7 @@ def test_long_histories_keep_every_promise(world: Any, seed: int) -> None:
     w.ask("stop", "last")
     _settle_down(w)
     assert all(len(told) == 1 for told in w.jobs.values())
+    _replays(w, first)
 
 
 @pytest.mark.parametrize("phase", PHASES)
