@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from midwatch import __version__
 from midwatch.config.problems import Settings
 from midwatch.engine.batch import Workers
 from midwatch.engine.control import Control
@@ -31,6 +32,7 @@ from midwatch.host.detect import Manager
 from midwatch.machine import this_machine
 from midwatch.model.service import ServiceSpec
 from midwatch.policy import defaults
+from midwatch.record.lock import LockWatch, Look
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -109,6 +111,7 @@ class Boot:
         plan = self._plan()
         self.engine.spawner.outer_env = plan.get("outer_env") or {}
         self._outer = Outer(self.engine, plan, foreground=self.mode == "foreground")
+        self._watch_lock(plan)
         await restore(self.engine, hello, fresh=self.mode == "foreground")
         if moved:
             self.engine.write("cgroup.settled", fields={"message": moved})
@@ -144,7 +147,8 @@ class Boot:
 
     def _apply(self, request: Request) -> None:
         if request.outer is not None and request.outer.confidence != "none":
-            self.engine.write("outer.detected", fields=msgspec.structs.asdict(request.outer))
+            who = {"manager": request.outer.name, "confidence": request.outer.confidence}
+            self.engine.write("outer.detected", fields={**who, "reasons": request.outer.reasons})
         applied = self.engine.applier.apply(
             request.project, request.source, request.specs, dry_run=False, prune=True, by=request.by,
             settings=request.settings, rest="again" if self.mode == "foreground" else "start",
@@ -171,6 +175,23 @@ class Boot:
             getattr(self.engine.output, kind)(frame)
             if self.foreground is not None:
                 self.foreground.stream(kind, frame)
+
+    def _watch_lock(self, plan: dict[str, Any]) -> None:
+        """Each beat: is the file at the lock's path still the one that the keeper has locked (E12)?"""
+        if len(mine := plan.get("lock") or ()) != 2:
+            return
+        info = {"pid": self.engine.keeper_pid, "version": __version__, "what": "midwatch, after its lock file was lost"}
+        watch = LockWatch(self.layout.lock, (mine[0], mine[1]), info, misses=defaults.LOCK_MISSES)
+        self.engine.pulse.also.append(lambda: self._lock_is(watch.look()))
+
+    def _lock_is(self, found: Look) -> None:
+        if found == "lost":
+            # Another daemon has this home: records, socket and services are its own by now. Nothing is touched.
+            self.engine.complain(f"another daemon holds {self.layout.lock}; this one leaves, the services stay")
+            self.engine.link.ask(lambda _: os._exit(75), op="exit", code=75, force=True)
+        elif found != "ours":
+            words = "was deleted; it is made and locked again" if found == "retaken" else "cannot be looked at"
+            self.engine.write("state.damaged", fields={"path": str(self.layout.lock), "problem": f"the lock {words}"})
 
     def _keeper_gone(self) -> None:
         """Nothing can be reaped or spawned any more; the next start finds the runs by their records."""
