@@ -109,7 +109,7 @@ def _manager(facts: Facts) -> tuple[str, str]:
         return f"{ctl} show -p MainPID --value {unit}", f"{ctl} restart {unit}"
     if facts.manager == "launchd":
         job = quote(f"gui/{facts.uid}/{label(facts)}" if facts.user_manager else f"system/{label(facts)}")
-        return f"launchctl print {job} | awk '$1 == \"pid\" {{ print $3 }}'", f"launchctl kickstart -k {job}"
+        return f"launchctl print {job} | awk '/^\\tpid = / {{ print $3 }}'", f"launchctl kickstart -k {job}"
     if facts.manager == "supervisord":
         return f"supervisorctl pid {name}", f"supervisorctl restart {name}"
     ours = join(facts.midwatch)

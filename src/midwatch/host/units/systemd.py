@@ -95,7 +95,8 @@ def _service(facts: Facts) -> Lines:
     never = [USAGE, GAVE_UP, CONFIG] if facts.shape == "run" else [CONFIG]
     lines += [
         "Restart=on-failure", f"RestartSec={figures.RESTART_PAUSE}",
-        f"RestartPreventExitStatus={' '.join(map(str, never))}", f"RestartForceExitStatus={AGAIN}",
+        f"RestartPreventExitStatus={' '.join(map(str, never))}",
+        *([] if facts.oneshot else [f"RestartForceExitStatus={AGAIN}"]),  # systemd forbids it there; on-failure has 75
         f"TimeoutStartSec={int(facts.start) + 1 if _notify(facts) else 'infinity'}",
         f"TimeoutStopSec={facts.stop_timeout}", "KillMode=mixed", f"TasksMax={figures.TASKS}",
         f"LimitNOFILE={facts.files[0]}:{facts.files[1]}",
