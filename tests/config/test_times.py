@@ -122,8 +122,8 @@ def test_without_its_extra_a_watch_is_one_line_with_the_command(
 
 
 def test_addresses_to_listen_on(read: Read) -> None:
-    text = WEB + "listen = ['127.0.0.1:8787', '[0:0::1]:08787', 'run/app.sock', '0.0.0.0:80', '/run/x.sock']"
-    want = ("127.0.0.1:8787", "[::1]:8787", "/srv/shop/run/app.sock", "0.0.0.0:80", "/run/x.sock")
+    text = WEB + "listen = ['127.0.0.1:8787', '[0:0::1]:08787', 'run/app.sock', '0.0.0.0:80', 'x.sock']"
+    want = ("127.0.0.1:8787", "[::1]:8787", "/srv/shop/run/app.sock", "0.0.0.0:80", "/srv/shop/x.sock")
     assert read(text).specs[0].launch.listen == want
     assert read(WEB + "listen = '127.0.0.1:1'").specs[0].launch.listen == ("127.0.0.1:1",)
 

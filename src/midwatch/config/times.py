@@ -118,7 +118,7 @@ def _listen(value: object) -> tuple[str, ...]:
 
 def _address(text: str) -> str:
     """HOST:PORT with a numeric host, in one spelling; or a path."""
-    if "/" in text:
+    if is_path(text):
         return text
     hint = 'for example "127.0.0.1:8787", "[::1]:8787" or "run/app.sock"'
     match = re.fullmatch(r"(\[[^\]]+\]|[^:\[\]]+):([0-9]{1,5})", text)
@@ -135,6 +135,11 @@ def _address(text: str) -> str:
     if six is not (host.version == 6):
         raise Bad(f"{quoted(text)} is no address to listen on", hint)
     return f"[{host}]:{int(match[2])}" if six else f"{host}:{int(match[2])}"
+
+
+def is_path(text: str) -> bool:
+    """A Unix socket: it has a slash, or ends like one."""
+    return "/" in text or text.endswith((".sock", ".socket"))
 
 
 def _plain_list(value: tuple[str, ...]) -> str:

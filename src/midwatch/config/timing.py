@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from midwatch.config.launch import Around
 from midwatch.config.problems import Report, quoted
 from midwatch.config.tables import Values
-from midwatch.config.times import MOST_PATH
+from midwatch.config.times import MOST_PATH, is_path
 from midwatch.model.service import FileWatch, Schedule
 
 INSTALL = "pip install 'midwatch[watch]'"
@@ -54,7 +54,7 @@ def make_file_watch(report: Report, values: Values, around: Around) -> FileWatch
 
 def make_listen(report: Report, values: Values, around: Around) -> tuple[str, ...]:
     """The addresses with absolute paths; what answers at them without the service is no probe of it."""
-    found = tuple(_under(around.folder, one) if "/" in one else one for one in values["listen"] or ())
+    found = tuple(_under(around.folder, one) if is_path(one) else one for one in values["listen"] or ())
     for path in found:
         if path.startswith("/") and len(os.fsencode(path)) > MOST_PATH:
             words = f"{quoted(path)} is longer than {MOST_PATH} bytes"
