@@ -168,7 +168,7 @@ def test_7_the_plan_names_the_managers_socket(instance: Instance, tmp_path: Path
     lock = (instance.home / "lock").stat()
     assert plan["lock"] == [lock.st_dev, lock.st_ino]
     [event] = instance.journal("outer.detected")
-    assert (event["name"], event["confidence"]) == ("systemd", "strong")
+    assert (event["manager"], event["confidence"]) == ("systemd", "strong")
     assert "SYSTEMD_EXEC_PID is this process" in event["reasons"]
     instance.down()
     child.communicate(timeout=30)

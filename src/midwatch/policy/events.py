@@ -61,7 +61,7 @@ _ENGINE = (
     ("daemon.started", "pid version services", "the daemon took its lock and its socket; `pid` is the keeper's"),
     ("daemon.stopped", "code", "the daemon ends; every service was stopped or left as asked"),
     ("engine.restarted", "pid version services", "the engine died and was started again; no service noticed"),
-    ("outer.detected", "name confidence reasons", "who runs midwatch, as far as this could be told at its start"),
+    ("outer.detected", "manager confidence reasons", "who runs midwatch, as far as this could be told at its start"),
     ("cgroup.settled", "message", "our cgroup was delegated to us: we moved into a leaf of it, services get siblings"),
     ("daemon.upgrading", "version to by", "keeper and engine replace themselves; `engine.restarted` follows"),
     ("service.removed", "", "the service is gone from the configuration and stopped"),
