@@ -394,6 +394,9 @@ def test_find_by_marker_or_fifo(world: Any) -> None:
     assert pids(world.machine.find("", (fifo,))) == {tree.main.pid, child}
     assert world.machine.find("", ()) == []
     assert world.machine.find("p.x", ()) == []
+    both = world.machine.find_all({tree.marker: (fifo,), other.marker: (), "p.never.1": ()})
+    told = {marker: pids(procs) for marker, procs in both.items()}
+    assert told == {tree.marker: {tree.main.pid, child}, other.marker: {other.main.pid}, "p.never.1": set()}
     world.machine.end(tree, 0, 20)
     assert world.machine.find(tree.marker, (fifo,)) == []
     assert pids(world.machine.find(other.marker, ())) == {other.main.pid}

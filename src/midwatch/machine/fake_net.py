@@ -60,6 +60,9 @@ class FakeNet(Stage):
         found = [p for p in self.procs.values() if p.status is None and self._sought(p, marker, fifos)]
         return sorted(ProcId(p.pid, p.start, self.boot) for p in found)
 
+    def find_all(self, wanted: dict[str, tuple[str, ...]]) -> dict[str, list[ProcId]]:
+        return {marker: self.find(marker, fifos) for marker, fifos in wanted.items()}
+
     def _sought(self, process: FakeProcess, marker: str, fifos: tuple[str, ...]) -> bool:
         if process.pid in (1, self.keeper, self.engine):
             return False

@@ -43,3 +43,9 @@ def home(marker: str, instance: str) -> str:
     """Which other instance a marker names: it is a path of INSTANCE:RUN, the innermost last."""
     found = marker.rpartition("/")[2].partition(":")[0] if ":" in marker else ""
     return f"midwatch of another home ({printable(found)})" if found and found != instance else ""
+
+
+def outer(marker: str) -> set[str]:
+    """The marker itself and those it lies inside: "a/b/c" is also of "a/b" and of "a"."""
+    parts = marker.split("/")
+    return {"/".join(parts[:end]) for end in range(1, len(parts) + 1)}

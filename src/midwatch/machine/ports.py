@@ -265,6 +265,10 @@ class Machine(Protocol):
         Never this process nor the keeper. An empty marker finds nobody. *blocking*
         """
 
+    def find_all(self, wanted: dict[str, tuple[str, ...]]) -> dict[str, list[ProcId]]:
+        """`find` for many at once (marker -> its FIFOs), at the price of one: a walk through all processes. *blocking*
+        """
+
     def inspect_tree(self, tree: Tree, pids: tuple[int, ...] = (), seconds: float = 2.0) -> dict[str, Any]:
         """What a person needs to understand a hang: per process state, threads, descriptors, sockets. *blocking*
 

@@ -226,7 +226,11 @@ class LinuxMachine:
 
     def find(self, marker: str, fifos: tuple[str, ...]) -> list[ProcId]:
         """See ports."""
-        return who.find(marker, fifos, self._boot, {self._keeper, os.getpid()})
+        return self.find_all({marker: fifos})[marker]
+
+    def find_all(self, wanted: dict[str, tuple[str, ...]]) -> dict[str, list[ProcId]]:
+        """See ports."""
+        return who.find(wanted, self._boot, {self._keeper, os.getpid()})
 
     def inspect_tree(self, tree: Tree, pids: tuple[int, ...] = (), seconds: float = 2.0) -> dict[str, Any]:
         """See ports."""

@@ -115,26 +115,31 @@ def _by_ancestor(pid: int, keeper: int) -> str:
     return ""
 
 
-def find(marker: str, fifos: tuple[str, ...], boot: str, ours: set[int]) -> list[ProcId]:
-    """See ports."""
-    paths = {os.path.realpath(path) for path in fifos}
-    paths |= {f"{path} (deleted)" for path in paths}
-    found: list[ProcId] = []
+def find(wanted: dict[str, tuple[str, ...]], boot: str, ours: set[int]) -> dict[str, list[ProcId]]:
+    """See ports.find_all. One walk, however many are wanted."""
+    by_path: dict[str, list[str]] = {}
+    for marker, fifos in wanted.items():
+        for path in {os.path.realpath(path) for path in fifos}:
+            by_path.setdefault(path, []).append(marker)
+            by_path.setdefault(f"{path} (deleted)", []).append(marker)
+    found: dict[str, list[ProcId]] = {marker: [] for marker in wanted}
     for entry in os.listdir("/proc"):
         if entry[0] not in "123456789" or int(entry) in ours:
             continue
-        pid = int(entry)
-        if not (_bears(pid, marker) or (paths and not paths.isdisjoint(sockets.targets(pid) or ()))):
-            continue
-        stat = pidfd.look(pid)
+        whose = _whose(int(entry), wanted, by_path)
+        stat = pidfd.look(int(entry)) if whose else None
         if stat is not None and not stat.dead:
-            found.append(ProcId(pid, stat.start, boot))
-    return sorted(found)
+            for marker in whose:
+                found[marker].append(ProcId(stat.pid, stat.start, boot))
+    return {marker: sorted(procs) for marker, procs in found.items()}
 
 
-def _bears(pid: int, marker: str) -> bool:
-    if not marker:
-        return False
+def _whose(pid: int, wanted: dict[str, tuple[str, ...]], by_path: dict[str, list[str]]) -> set[str]:
+    """The wanted markers that this process bears (whole, or as the outer part), or whose FIFO it holds open."""
     data = files.read_or_none(f"/proc/{pid}/environ")
     borne = procfs.marker(data) if data else None
-    return borne is not None and (borne == marker or borne.startswith(marker + "/"))
+    whose = naming.outer(borne).intersection(wanted) if borne else set()
+    if by_path:
+        for target in by_path.keys() & (sockets.targets(pid) or ()):
+            whose.update(by_path[target])
+    return whose

@@ -300,6 +300,10 @@ class MacMachine:
         stats = (self._source.stat(pid) for pid in found)
         return [ProcId(stat.pid, stat.start, self._boot) for stat in stats if stat and not stat.dead]
 
+    def find_all(self, wanted: dict[str, tuple[str, ...]]) -> dict[str, list[ProcId]]:
+        """See ports."""
+        return {marker: self.find(marker, fifos) for marker, fifos in wanted.items()}
+
     def inspect_tree(self, tree: Tree, pids: tuple[int, ...] = (), seconds: float = 2.0) -> dict[str, Any]:
         """See ports. Threads and what they wait for need the task port, which is never asked for."""
         members = [tree.main.pid, *sorted(self._scanner.find(tree, _FRESH).pids), *pids]

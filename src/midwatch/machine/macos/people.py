@@ -106,7 +106,7 @@ def find(lib: Libproc, marker: str, fifos: tuple[str, ...], ours: set[int]) -> l
 
 def _bears(lib: Libproc, pid: int, marker: str) -> bool:
     borne = structs.marker(lib.arguments(pid) or b"") if marker else None
-    return borne is not None and (borne == marker or borne.startswith(marker + "/"))
+    return borne is not None and marker in naming.outer(borne)
 
 
 def _holds(lib: Libproc, pid: int, paths: set[str]) -> bool:
