@@ -37,18 +37,18 @@ os.execv(sys.argv[1], sys.argv[1:])
 Frame = dict[str, Any]
 
 
-def command(folder: Path, engine: list[str]) -> list[str]:
+def command(folder: Path, engine: list[str], more: Frame | None = None, wrap: list[str] | None = None) -> list[str]:
     """A keeper's command line, with its plan in the folder."""
     plan = folder / "plan.json"
-    plan.write_text(json.dumps({"engine": engine, "env": dict(os.environ)}))
+    plan.write_text(json.dumps({"engine": engine, "env": dict(os.environ), **(more or {})}))
     lean = [sys.executable, "-I", "-S"]
-    return [*lean, "-c", SUBREAPER, *lean, "-OO", str(ENTRY), str(plan)]
+    return [*lean, "-c", SUBREAPER, *(wrap or []), *lean, "-OO", str(ENTRY), str(plan)]
 
 
 class Keeper:
     """Start it, talk to it, and be sure that it and its children are gone afterwards."""
 
-    def __init__(self, folder: Path, **popen: Any) -> None:
+    def __init__(self, folder: Path, plan: Frame | None = None, wrap: list[str] | None = None, **popen: Any) -> None:
         self.folder = folder
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(str(folder / "s"))
@@ -57,7 +57,7 @@ class Keeper:
         script = folder / "engine.py"
         script.write_text(ENGINE)
         engine = [sys.executable, "-I", "-S", str(script), str(folder / "s")]
-        self.process = subprocess.Popen(command(folder, engine), **popen)
+        self.process = subprocess.Popen(command(folder, engine, plan, wrap), **popen)
         self.link: socket.socket | None = None
         self.control: socket.socket | None = None
         self.engine_pid = 0

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from tests.keeper.conftest import Make
-from tests.keeper.harness import Frame, Keeper, descriptors, start_of, until
+from tests.keeper.harness import Frame, Keeper, children, descriptors, start_of, until
 from tests.keeper.test_pump import exact, writer
 
 pytestmark = pytest.mark.system
@@ -67,7 +67,7 @@ def test_an_adopted_run_ends_with_its_true_code(make_keeper: Make, script: str, 
     keeper.event("drained")
     assert orphan.old.output("p.a.1") == b"one\ntwo\n"
     assert not (orphan.old.folder / "p.a.1.out").exists()
-    keeper.send(op="taken", run="p.a.1")
+    keeper.ask("taken", run="p.a.1")
     assert keeper.table() == []
     assert descriptors(keeper.process.pid) <= before + 1, "one epoll stays"
 
@@ -207,7 +207,7 @@ def test_one_that_dies_in_the_same_millisecond(keeper: Keeper) -> None:
             ended = keeper.event("exited", run)
             assert ended["pid"] == process.pid
             assert ended["status"] == 5 << 8 or (ended["status"] is None and not _tells())
-            keeper.send(op="taken", run=run)
+            keeper.ask("taken", run=run)
         else:
             assert answer["errno"] == "ESRCH"
         process.wait()
@@ -215,6 +215,58 @@ def test_one_that_dies_in_the_same_millisecond(keeper: Keeper) -> None:
     keeper.quiet(0.1)
     assert [f for f in keeper.frames if f.get("ev") == "exited"] == []
     assert keeper.table() == []
+
+
+LAUNCHER = """
+import os, sys, time
+if os.fork():
+    sys.exit(0)
+if os.fork():
+    os._exit(0)
+os.setsid()
+print(os.getpid(), flush=True)
+while not os.path.exists(os.environ["GO"]):
+    time.sleep(0.02)
+print("served", flush=True)
+sys.exit(9)
+"""
+
+
+@pytest.mark.parametrize("engine_dies", [False, True])
+def test_the_heir_of_a_launcher_is_followed(keeper: Keeper, engine_dies: bool) -> None:
+    """ORP-7: a launcher that exits 0 while its child serves: the run's main process is the child from now on."""
+    go = keeper.folder / "go"
+    argv = [sys.executable, "-I", "-S", "-c", LAUNCHER]
+    launcher = keeper.spawn("p.a.1", argv, env={**os.environ, "GO": str(go)})["pid"]
+    ended = keeper.event("exited")
+    assert (ended["pid"], ended["status"]) == (launcher, 0)
+    heir = int(until(lambda: keeper.output("p.a.1").endswith(b"\n") and keeper.output("p.a.1"), "its pid is written"))
+    until(lambda: heir in children(keeper.process.pid), "it has fallen to the keeper")
+    asked: Frame = {"run": "p.a.1", "pid": heir, "start": start_of(heir)}
+    assert keeper.ask("follow", **{**asked, "start": 1})["errno"] == "ESRCH"
+    assert keeper.ask("follow", **asked)["ok"]
+    (run,) = keeper.table() if engine_dies else [{"pid": heir, "status": None}]
+    assert (run["pid"], run["status"]) == (heir, None)
+    assert keeper.ask("follow", **asked)["errno"] == "EBUSY"
+    go.touch()
+    ended = keeper.event("exited")
+    assert (ended["run"], ended["pid"], ended["status"], ended["strays"]) == ("p.a.1", heir, 9 << 8, [])
+    assert ended["max_rss_bytes"] > 0, "it was waited for"
+    keeper.event("drained")
+    assert keeper.output("p.a.1").endswith(b"served\n")
+    keeper.ask("taken", run="p.a.1")
+    assert keeper.table() == []
+
+
+def test_an_heir_that_is_nobodys_child_is_followed(keeper: Keeper) -> None:
+    """ORP-7: one that was re-parented elsewhere is watched like an adopted run; its code is true."""
+    other = subprocess.Popen(["sh", "-c", "read x; exit 8"], stdin=subprocess.PIPE)
+    keeper.spawn("p.a.1", ["true"])
+    keeper.event("exited")
+    assert keeper.ask("follow", run="p.a.1", pid=other.pid, start=start_of(other.pid))["ok"]
+    other.communicate(b"go\n")
+    ended = keeper.event("exited")
+    assert (ended["pid"], ended["status"]) == (other.pid, 8 << 8) or (ended["status"] is None and not _tells())
 
 
 def _grown(keeper: Keeper, size: int) -> bool:

@@ -44,7 +44,7 @@ def test_a_status_is_kept_until_it_was_taken(keeper: Keeper) -> None:
         os.kill(keeper.engine_pid, signal.SIGKILL)
         (run,) = keeper.meet()["runs"]
         assert (run["run"], run["status"]) == ("p.a.1", 3 << 8)
-    keeper.send(op="taken", run="p.a.1")
+    keeper.ask("taken", run="p.a.1")
     assert keeper.table() == []
 
 
@@ -173,7 +173,7 @@ def test_no_status_is_lost_when_engines_die(keeper: Keeper) -> None:
         for frame in keeper.frames:
             if frame.get("ev") == "exited":
                 note(frame)
-                keeper.send(op="taken", run=frame["run"])
+                keeper.ask("taken", run=frame["run"])
         os.kill(keeper.engine_pid, signal.SIGKILL)
         for entry in keeper.meet()["runs"]:
             note(entry)
@@ -246,7 +246,7 @@ def test_the_end(keeper: Keeper) -> None:
     assert "p.a.1" in keeper.ask("exit", code=5)["error"]
     keeper.ask("release", run="p.a.1")
     keeper.event("exited")
-    keeper.send(op="taken", run="p.a.1")
+    keeper.ask("taken", run="p.a.1")
     assert keeper.end(5) == 5
 
 

@@ -38,7 +38,11 @@ class Ends:
             self.poll = getattr(select, "epoll" if sys.platform == "linux" else "kqueue")()
             self.fd = self.poll.fileno()
         if sys.platform == "linux":
-            self.poll.register(run.watch, select.EPOLLIN)
+            try:
+                self.poll.register(run.watch, select.EPOLLIN)
+            except OSError:
+                os.close(run.watch)
+                raise
         else:
             self.poll.control([select.kevent(run.watch, -5, 0x11, 1 << 31)], 0)  # PROC, ADD | ONESHOT, NOTE_EXIT
         self.looked = self.looked if self.runs else time.monotonic()
@@ -130,3 +134,11 @@ def attach(ask: Frame, ends: Ends) -> tuple[Run, Frame]:
         except OSError as e:
             lost[name] = f"{stream.fifo}: {e.strerror}"
     return run, lost
+
+
+def follow(run: Run, ask: Frame, ends: Ends) -> Run:
+    """The launcher's run with its heir as the main process."""
+    heir = Run(run.run)
+    heir.pid, heir.start, heir.streams, heir.adopted = ask["pid"], ask["start"], run.streams, run.adopted
+    ends.watch(heir)
+    return heir

@@ -8,7 +8,6 @@ Must not know services, restarts or stops: an engine asks for each start and is 
 
 from __future__ import annotations
 
-import _socket
 import _thread
 import errno
 import json
@@ -19,104 +18,18 @@ import signal
 import sys
 import time
 
-from midwatch.keeper import wire
-from midwatch.keeper.adopt import Ends, attach
-from midwatch.keeper.pump import NULL, Pump
-from midwatch.keeper.spawn import FILES, GATE, MOST, OURS, Run, start
+from midwatch.keeper import again, embed, wire
+from midwatch.keeper.adopt import Ends, attach, follow
+from midwatch.keeper.engine import Engine
+from midwatch.keeper.pump import Pump
+from midwatch.keeper.sockets import Sockets, notify
+from midwatch.keeper.spawn import FILES, OURS, Run, reserve
 from midwatch.keeper.wire import Frame
 
 FORWARDED = [getattr(signal, "SIG" + n) for n in ("TERM", "INT", "HUP", "QUIT", "USR1", "USR2", "CONT", "WINCH")]
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 UNBORN = 5  # deaths before any engine spoke: nothing is kept alive, so ending with its code is the truth
-YOUNG, PAUSE_MAX = 10.0, 5.0  # s; engines that die younger make the pause before the next one grow up to the max
-MUTE = 5.0  # s that an engine has to end itself when its socket is closed
 FLUSH = 1.0  # s that the last bytes may take at the end
-
-
-class Engine:
-    """One engine process after another, and the socket to it. One that leaves MAX_FRAME bytes unread hangs: its
-    successor's hello says everything again."""
-
-    def __init__(self, config: Frame) -> None:
-        self.argv, self.env = config["engine"], config["env"]
-        self.link: _socket.socket | None = None
-        self.out, self.held, self.spoke = bytearray(), bytearray(), False
-        self.pid, self.code, self.starts = -1, 0, 0
-        self.born = self.pause = 0.0
-        self.due: float | None = 0.0  # when the next one starts, or one without a link is killed
-
-    def patience(self) -> int | None:
-        """Milliseconds until something is due."""
-        return None if self.due is None else int(1000 * max(0.0, self.due - time.monotonic() + 0.001))
-
-    def attend(self) -> bool:
-        """Do what is due; says whether there is a new engine."""
-        if self.due is None or self.due > time.monotonic():
-            return False
-        self.due = None
-        if self.pid > 0:
-            os.kill(self.pid, signal.SIGKILL)
-        else:
-            self.start()
-        return self.link is not None
-
-    def start(self) -> None:
-        self.starts, self.born = self.starts + 1, time.monotonic()
-        self.out, self.held = bytearray(), bytearray()
-        try:  # a process group of its own: Ctrl-C at a terminal reaches it through us, once, as a frame
-            resource.setrlimit(FILES, MOST)
-            self.link, theirs = _socket.socketpair()
-            self.link.setblocking(False)
-            env = {**self.env, wire.FD_VARIABLE: str(theirs.fileno())}
-            self.pid = start(self.argv, self.argv[0], env, (NULL, -1, -1), keep=(theirs.fileno(),), group=0)
-            theirs.close()
-        except OSError as e:  # `theirs` is closed with its last name
-            complain(f"cannot start the engine {self.argv[0]}: {e.strerror}; trying again")
-            self.ended(127)
-
-    def ended(self, code: int) -> None:
-        """It is gone: note when the next one starts."""
-        self.hang_up()
-        now = time.monotonic()
-        if now - self.born >= YOUNG:
-            self.pause = 0.0
-        self.pid, self.code, self.due = -1, code, now + self.pause
-        self.pause = min(PAUSE_MAX, max(0.1, self.pause * 2))
-
-    def hang_up(self) -> None:
-        """Close the socket: an engine without one ends itself, or is killed when it has not."""
-        if self.link:
-            self.link.close()
-        self.link, self.due = None, time.monotonic() + MUTE
-
-    def send(self, message: Frame) -> None:
-        """Send or hold it; without an engine it is dropped, the next hello tells it."""
-        if self.link:
-            self.out += wire.encode(message)
-            self.flush()
-
-    def flush(self) -> None:
-        try:
-            while self.link and self.out:
-                del self.out[: self.link.send(self.out)]
-        except BlockingIOError:
-            if len(self.out) > wire.MAX_FRAME:
-                self.hang_up()
-        except OSError:
-            self.hang_up()
-
-    def receive(self) -> list[Frame]:
-        try:
-            if self.link and (piece := self.link.recv(1 << 16)):
-                self.spoke = True
-                self.held += piece
-                return wire.decode(self.held)
-        except OSError:
-            pass  # it died with something unread
-        except (ValueError, RecursionError) as e:
-            complain(f"the engine's frames make no sense: {e}")
-        self.hang_up()
-        return []
 
 
 class Keeper:
@@ -128,11 +41,14 @@ class Keeper:
         self.signals: list[int] = []  # not yet told; bounded
         self.asked = 0  # the signal that asked for our end: an engine that cannot live does not hear it
         self.exit_code: int | None = None
+        self.ending = 0.0  # when those are killed whose host program has left
         self.wake, waker = os.pipe()
+        os.set_blocking(self.wake, False)
         os.set_blocking(waker, False)
         children = f"/proc/self/task/{os.getpid()}/children"
         self.children = os.open(children if os.path.exists(children) else os.devnull, os.O_RDONLY)
-        self.engine, self.pump, self.ends = Engine(config), Pump(waker), Ends()
+        self.engine, self.pump, self.ends, self.sockets = Engine(config), Pump(waker), Ends(), Sockets()
+        self.manager: str = config.get("notify") or ""
         # What our parent ignores (nohup, a shell's &) has no effect on us either, but children get the default.
         self.heard = [n for n in FORWARDED if signal.getsignal(n) != signal.SIG_IGN]
         signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
@@ -145,9 +61,7 @@ class Keeper:
         engine = self.engine
         while (code := self.over()) is None:
             if engine.attend():
-                runs = [run.facts() for run in self.runs.values()]
-                engine.send({"ev": "hello", "version": wire.VERSION, "pid": os.getpid(),
-                             "engine_restarts": engine.starts - 1, "runs": runs})
+                self.hello()
             while self.signals and engine.link:
                 engine.send({"ev": "signal", "signum": self.signals.pop(0)})
             poll = select.poll()
@@ -156,20 +70,37 @@ class Keeper:
                 poll.register(engine.link, select.POLLIN | (select.POLLOUT if engine.out else 0))
             if self.ends.runs:
                 poll.register(self.ends.fd, select.POLLIN)
-            ready = dict(poll.poll(engine.patience()))
+            before = time.monotonic()
+            ready = dict(poll.poll(embed.LOOK if self.ending else engine.patience()))
+            waited = time.monotonic() - before
             if self.wake in ready or self.ends.fd in ready:
-                self.woken(self.wake in ready)
+                self.woken()
             else:
                 self.ends.looked = time.monotonic()
             engine.flush()
             if engine.link and ready.get(engine.link.fileno(), 0) & ~select.POLLOUT:
                 for message in engine.receive():
                     self.handle(message)
+            else:
+                engine.count(waited)
         return code
+
+    def hello(self) -> None:
+        """What a new engine has to know: everything that we keep."""
+        engine = self.engine
+        runs = [run.facts() for run in self.runs.values()]
+        engine.send({"ev": "hello", "version": wire.VERSION, "pid": os.getpid(), "engine_restarts": engine.starts - 1,
+                     "engine_code": engine.code, "engine_hung": engine.hung, "runs": runs,
+                     "sockets": self.sockets.facts()})
+        engine.hung = False
+        if engine.starts > 1 and self.manager:
+            notify(self.manager, "STATUS=engine restarted")
 
     def over(self) -> int | None:
         """The code to end with; None: go on. Without an engine and without a run there is nothing to keep alive."""
         engine = self.engine
+        if engine.host is not None and engine.starts and not engine.link:
+            embed.wind_up(self)
         if engine.pid < 0 and self.exit_code is None and all(run.ended for run in self.runs.values()):
             if engine.starts >= UNBORN and not engine.spoke:
                 return engine.code
@@ -177,9 +108,12 @@ class Keeper:
                 return 128 + self.asked
         return None if engine.pid > 0 else self.exit_code
 
-    def woken(self, told: bool) -> None:
+    def woken(self) -> None:
         """Signals and the pump's messages; a child's end first, somebody waits for it."""
-        data = os.read(self.wake, 1 << 16) if told else b""
+        try:
+            data = os.read(self.wake, 1 << 16)
+        except BlockingIOError:
+            data = b""
         self.reap()
         self.signals = [*self.signals, *(n for n in data if n in self.heard)][:16]
         self.asked = next((n for n in self.signals if n in (signal.SIGTERM, signal.SIGINT)), self.asked)
@@ -236,16 +170,45 @@ class Keeper:
         if ask["run"] in self.runs:
             raise FileExistsError(errno.EEXIST, f"the run {ask['run']} is already in the table")
         run = Run(ask["run"])
-        run.spawn(ask)
+        run.spawn(ask, self.sockets.passed(ask.get("listen") or []))
         self.enter(run)
         return {"pid": run.pid, "start": run.start}
 
     def op_attach(self, ask: Frame) -> Frame:
-        if ask["run"] in self.runs or ask["pid"] in self.pids or ask["pid"] in (os.getpid(), self.engine.pid):
-            raise FileExistsError(errno.EEXIST, f"{ask['run']} or process {ask['pid']} is already in the table")
+        if ask["run"] in self.runs:
+            raise FileExistsError(errno.EEXIST, f"the run {ask['run']} is already in the table")
+        self.check_new(ask["pid"])
         run, lost = attach(ask, self.ends)
         self.enter(run)
         return {"ok": True, "lost": lost}
+
+    def op_follow(self, ask: Frame) -> None:
+        run = self.runs[ask["run"]]
+        if not run.ended:
+            raise OSError(errno.EBUSY, f"the main process of {run.run} lives")
+        self.check_new(ask["pid"])
+        self.runs[run.run] = self.pids[ask["pid"]] = follow(run, ask, self.ends)
+
+    def op_listen(self, ask: Frame) -> Frame:
+        return {"ok": True, "address": self.sockets.listen(ask["name"], ask["address"], ask.get("backlog"))}
+
+    def op_unlisten(self, ask: Frame) -> None:
+        self.sockets.unlisten(ask["name"])
+
+    def op_notify(self, ask: Frame) -> None:
+        if self.manager:
+            notify(self.manager, ask["text"])
+
+    def op_alive(self, _: Frame) -> None:
+        self.engine.beats = True
+
+    def op_reexec(self, ask: Frame) -> None:
+        again.execute(self, ask["argv"])
+
+    def check_new(self, pid: int) -> None:
+        """Nobody is the main process of two runs, and we and the engine of none."""
+        if pid in self.pids or pid in (os.getpid(), self.engine.pid):
+            raise FileExistsError(errno.EEXIST, f"process {pid} is already in the table")
 
     def enter(self, run: Run) -> None:
         self.runs[run.run] = self.pids[run.pid] = run
@@ -272,25 +235,19 @@ class Keeper:
         self.exit_code = int(ask["code"])
 
 
-def complain(words: str) -> None:
-    """A full disk or a closed terminal behind our stderr is no reason to die."""
-    try:
-        os.write(2, f"midwatch: {words}\n".encode())
-    except OSError:
-        pass
-
-
-def main(plan: str) -> int:
+def main(plan: str, table: str = "") -> int:
     with open(plan, encoding="utf-8") as f:
         config: Frame = json.load(f)
-    try:
-        os.dup(GATE)  # inherited, the instance's lock perhaps: it lives on under another number
-    except OSError:
-        pass
-    os.dup2(NULL, GATE, inheritable=False)  # before anything else can get this number
+    moved = reserve()
+    if (host := config.get("embedded")) is not None:
+        config["embedded"] = moved.get(host, host)
     resource.setrlimit(FILES, OURS)
     keeper = Keeper(config)
+    if table:
+        again.restore(keeper, moved.get(int(table), int(table)))
     code, end = keeper.loop(), time.monotonic() + FLUSH
     while keeper.pump.streams and time.monotonic() < end:
         time.sleep(0.005)
+    for name in [] if keeper.pids else list(keeper.sockets.named):
+        keeper.sockets.unlisten(name)
     return code

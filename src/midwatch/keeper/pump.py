@@ -8,6 +8,7 @@ the next one's turn; a disk that blocks delays all, for all logs share it. Must 
 
 from __future__ import annotations
 
+import _thread
 import errno
 import fcntl
 import os
@@ -30,6 +31,7 @@ F_GETPIPE_SZ: int = getattr(fcntl, "F_GETPIPE_SZ", 0)
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
 while (NULL := os.open("/dev/null", os.O_RDWR)) < 3:  # a closed stdin, stdout or stderr is filled first
     os.set_inheritable(NULL, True)
+NULL = fcntl.fcntl(NULL, fcntl.F_DUPFD_CLOEXEC, 10)  # the low numbers are reserved (spawn.py)
 
 
 class Stream:
@@ -129,7 +131,7 @@ class Pump:
     """All streams and the thread that serves them; messages wait in `said`, a byte to `waker` tells of them."""
 
     def __init__(self, waker: int) -> None:
-        self.waker = waker
+        self.waker, self.lock = waker, _thread.allocate_lock()  # held while bytes move
         self.said: list[Frame] = []
         self.streams: dict[int, Stream] = {}
         self.losing: set[Stream] = set()
@@ -161,12 +163,13 @@ class Pump:
         ready = self.poll.poll(wait)
         if not any(event & select.POLLIN for _, event in ready):
             time.sleep(NAP)  # only ends: the main thread is about to say how, and needs the interpreter first
-        moved = sum(self.turn(self.streams[fd], event) for fd, event in ready)
+        with self.lock:
+            moved = sum(self.turn(self.streams[fd], event) for fd, event in ready)
+            now = time.monotonic()
+            for stream in [s for s in self.losing if now >= s.retry_at]:
+                self.settle(stream)
         if moved < SMALL:
             time.sleep(NAP)
-        now = time.monotonic()
-        for stream in [s for s in self.losing if now >= s.retry_at]:
-            self.settle(stream)
 
     def turn(self, stream: Stream, event: int) -> int:
         """Move at most TURN bytes of one stream; never raises for what a disk or a pipe can do."""
@@ -235,4 +238,5 @@ class Pump:
         del self.streams[stream.src]
         self.settle(stream)
         stream.close()
+        stream.src = -1
         self.tell(stream, "drained")

@@ -8,6 +8,7 @@ subprocess.Popen uses; [M] subprocess itself would cost 0.97 MB of RssAnon and 1
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import resource
 import sys
@@ -16,12 +17,13 @@ from _posixsubprocess import fork_exec
 from midwatch.keeper.pump import NULL, Stream
 from midwatch.keeper.wire import Frame
 
-GATE = 9  # dash takes one digit in `<&N`, so this number is reserved
+GATE, FIRST, SOCKETS = 9, 3, 5  # dash takes one digit in `<&N`, and sockets are passed at 3, so these are reserved
 FILES, SPARE = resource.RLIMIT_NOFILE, 8  # SPARE: runs cannot use up what the next engine needs
 LIMIT = resource.getrlimit(FILES)
 MOST = max(LIMIT[0], min(LIMIT[1], 10240)), LIMIT[1]  # two descriptors a stream; macOS refuses more
 OURS = MOST[0] - SPARE, LIMIT[1]
 TERMINAL = 'exec 8<>"$0" 8>&-; '  # a session leader gets the first terminal it opens
+LISTEN = "LISTEN_PID=$$; export LISTEN_PID; "
 WAIT = f"read midwatch_gate <&{GATE} || exit 125; exec {GATE}<&-; "
 
 
@@ -42,11 +44,15 @@ class Run:
         self.adopted = False
         self.ended: Frame = {}
 
-    def spawn(self, ask: Frame) -> None:
+    def spawn(self, ask: Frame, sockets: list[int]) -> None:
         """Start it; an error leaves nothing behind."""
+        if len(sockets) > SOCKETS:
+            raise OSError(errno.E2BIG, f"at most {SOCKETS} sockets can be passed")
         fds: list[int] = []  # the child's; ours until it has them
         try:
-            self.pid = self.launch(ask, fds)
+            for number, socket in enumerate(sockets, FIRST):
+                os.dup2(socket, number, inheritable=False)
+            self.pid = self.launch(ask, fds, len(sockets))
         except BaseException:
             self.release(opened=False)
             for stream in self.streams.values():
@@ -55,10 +61,11 @@ class Run:
         finally:
             for fd in fds:
                 os.close(fd)
-            os.dup2(NULL, GATE, inheritable=False)
+            for number in (GATE, *range(FIRST, FIRST + len(sockets))):
+                os.dup2(NULL, number, inheritable=False)
         self.start = start_time(self.pid)
 
-    def launch(self, ask: Frame, fds: list[int]) -> int:
+    def launch(self, ask: Frame, fds: list[int], sockets: int) -> int:
         argv, exe, env, terminal = ask["argv"], ask["exe"], ask["env"], ask["ctty"]
         for name in ask["streams"]:
             self.streams[name] = Stream(self.run, name, **ask["streams"][name])
@@ -69,14 +76,18 @@ class Run:
             held, self.gate = os.pipe()
             os.dup2(held, GATE, inheritable=False)
             os.close(held)
-        if terminal or ask["gate"]:  # a shell that takes the terminal and waits; argv[0] becomes the path
+        keep = (*((GATE,) if ask["gate"] else ()), *range(FIRST, FIRST + sockets))
+        if sockets:
+            env = {**env, "LISTEN_FDS": str(sockets), "LISTEN_FDNAMES": ":".join(ask["listen"])}
+        if terminal or keep:  # a shell that takes the terminal and waits; argv[0] becomes the path
             odd = [f"{k}={v}" for k, v in env.items() if not (k.isascii() and k.isidentifier())]  # sh drops these
-            script = (TERMINAL if terminal else "") + (WAIT if ask["gate"] else "") + 'exec "$@"'
+            script = (TERMINAL if terminal else "") + (WAIT if ask["gate"] else "")
+            script += (LISTEN if sockets else "") + 'exec "$@"'
             name = os.ttyname(fds[0]) if terminal else "midwatch-gate"
             argv = ["/bin/sh", "-c", script, name, *(["/usr/bin/env", *odd] if odd else []), exe, *argv[1:]]
             exe = "/bin/sh"
         stdin = fds[0] if terminal else -1 if ask["stdin"] == "inherit" else NULL
-        return start(argv, exe, env, (stdin, fds[0], fds[-1]), keep=(GATE,) if ask["gate"] else (), cwd=ask["cwd"],
+        return start(argv, exe, env, (stdin, fds[0], fds[-1]), keep=keep, cwd=ask["cwd"],
                      session=not ask["keep_group"], umask=-1 if ask["umask"] is None else ask["umask"],
                      ids=(ask["gid"], ask["groups"], ask["uid"]))
 
@@ -91,7 +102,7 @@ class Run:
                 os.close(gate)
 
     def facts(self) -> Frame:
-        streams = {name: {"log": s.log, "fifo": s.fifo} for name, s in self.streams.items()}
+        streams = {name: {"log": s.log, "fifo": s.fifo, "drained": s.src < 0} for name, s in self.streams.items()}
         return {"run": self.run, "pid": self.pid, "start": self.start, "gate": "closed" if self.gate >= 0 else None,
                 "streams": streams, "status": None, "ended_at": None, "adopted": self.adopted, **self.ended}
 
@@ -123,6 +134,20 @@ def start(argv: list[str], exe: str, env: dict[str, str], stdio: tuple[int, int,
         _, number, where = report.split(b":", 2)
         raise SpawnError(int(number, 16), "prepare" if where else "exec")
     return pid
+
+
+def reserve() -> dict[int, int]:
+    """Before anything else can get these numbers. What we inherited there, the instance's lock perhaps, moves and stays
+    inheritable: it lives as long as we do, through re-execution. Returns who moved."""
+    moved = {}
+    for number in (GATE, *range(FIRST, FIRST + SOCKETS)):
+        try:
+            if os.get_inheritable(number):
+                moved[number] = fcntl.fcntl(number, fcntl.F_DUPFD, GATE + 1)
+        except OSError:
+            pass
+        os.dup2(NULL, number, inheritable=False)
+    return moved
 
 
 def start_time(pid: int) -> int:
