@@ -69,6 +69,18 @@ def test_a_killed_daemon_is_started_again_and_its_services_have_not_noticed(plac
     assert len(place.events("run.spawned")) == 2
 
 
+def test_a_killed_keeper_alone(place: Place) -> None:
+    """ORP-9: without its keeper the engine leaves by itself; the next daemon adopts; nothing was stopped in between."""
+    unit, pids = started(place)
+    place.nested.run("kill", "-9", place.nested.show(unit)["MainPID"])
+    place.nested.until(
+        unit, lambda shown: shown["NRestarts"] == "1" and shown["ActiveState"] == "active", "it is started again"
+    )
+    rows = place.until(lambda ps: ps["daemon"] and ps["web"]["state"] == "up", "the next daemon answers")
+    assert {name: rows[name]["pid"] for name in pids} == pids
+    assert not place.events("stop.begin")
+
+
 def test_a_hung_engine_ends_by_the_watchdog_and_its_services_live_on(place: Place) -> None:
     """UNI-3: SIGSTOP of the engine: the pings stop, systemd kills and restarts the unit; the services are adopted."""
     unit, pids = started(place, WatchdogSec="3")

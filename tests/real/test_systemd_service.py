@@ -48,6 +48,24 @@ ready = { log = "listening", within = "20s" }
     assert "listening" in place.nested.journal(unit).splitlines()
 
 
+def test_a_long_stop_gets_the_time_it_needs(place: Place) -> None:
+    """D11: where TimeoutStopSec is too short after all, EXTEND_TIMEOUT_USEC keeps systemd from killing first."""
+    place.configure(
+        """
+[service.slow]
+command = ["sh", "-c", "trap 'sleep 4; echo drained; exit 0' TERM; while :; do sleep 0.1; done"]
+stop = { grace = "20s" }
+"""
+    )
+    unit = place.unit("slow", TimeoutStopSec="2")
+    place.nested.run("systemctl", "start", unit)
+    took = place.nested.stopwatch("systemctl", "stop", unit)
+    shown = place.nested.show(unit)
+    assert took >= 4
+    assert (shown["ActiveState"], shown["Result"]) == ("inactive", "success"), place.nested.journal(unit)
+    assert "drained" in place.nested.journal(unit).splitlines()
+
+
 def test_75_is_restarted_and_78_is_not(place: Place) -> None:
     """SVC-4, UNI-3, UNI-6, scenario 45: without Midwatch in between, the unit's own lines do what the codes mean."""
     place.configure(CODES)
@@ -56,6 +74,24 @@ def test_75_is_restarted_and_78_is_not(place: Place) -> None:
     shown = place.nested.until(unit, lambda shown: shown["ActiveState"] == "failed", "it has failed")
     assert (shown["NRestarts"], shown["ExecMainStatus"]) == ("1", "78")
     assert (place.folder / "starts").read_text() == "x\nx\n"
+
+
+def test_exec_becomes_the_service(place: Place) -> None:
+    """SVC-1, scenario 8: with --exec the unit's main process is the service itself; its own signal ends it."""
+    place.configure(
+        """
+[service.web]
+command = ["python3", "-c", "import os, time; print('pid', os.getpid(), flush=True); time.sleep(1000)"]
+stop = { signal = "INT", grace = "5s" }
+"""
+    )
+    unit = place.unit("web", "--exec")
+    place.nested.run("systemctl", "start", unit)
+    main = place.nested.show(unit)["MainPID"]
+    place.nested.until(unit, lambda _: f"pid {main}" in place.nested.journal(unit).splitlines(), "it says its pid")
+    assert not (place.home / "foreground").exists()
+    place.nested.run("systemctl", "stop", unit)
+    assert "KeyboardInterrupt" in place.nested.journal(unit)
 
 
 def test_what_run_calls_hopeless_is_not_retried(place: Place) -> None:

@@ -31,6 +31,7 @@ def test_one_service() -> None:
     assert "user" not in found
     assert keys(daemon(account="ann"))["user"] == "ann"
     assert keys(web(shape="exec"))["exitcodes"] == "0,78"
+    assert keys(web(shape="exec", signal="SIGINT"))["stopsignal"] == "INT"
     assert keys(web(shape="direct", argv=("/bin/x",), start=25.0, umask=0o27))["startsecs"] == "25"
 
 

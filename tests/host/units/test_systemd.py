@@ -94,6 +94,9 @@ def test_run_exec_is_the_service_itself() -> None:
     assert get(facts, "WatchdogSec") is None
     assert get(facts, "RestartPreventExitStatus") == "78"
     assert get(facts, "StartLimitIntervalSec", "Unit") == "120"
+    assert get(facts, "KillSignal") is None
+    assert get(web(shape="exec", signal="SIGINT"), "KillSignal") == "SIGINT"
+    assert get(web(signal="SIGINT"), "KillSignal") is None  # for Midwatch TERM is enough; it knows the signal
     assert " run --exec -f " in (get(facts, "ExecStart") or "")
 
 

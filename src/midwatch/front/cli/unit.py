@@ -135,8 +135,9 @@ VERB = Verb(
     detail=(
         "With NAME: one service of the configuration, which Midwatch supervises in the foreground ('run'). "
         "Without: the daemon with all of them ('up'), whose services survive it. Every timeout and limit in the "
-        "file is computed from the configuration. The text goes to stdout, what to type next to stderr. The file bears a stamp: --check "
-        "tells whether it is still what would be made today, and what is wrong with it, or with anybody's file."
+        "file is computed from the configuration. The text goes to stdout, what to type next to stderr. The file "
+        "bears a stamp: --check tells whether it is still what would be made today, and what is wrong with it, "
+        "or with anybody's file."
     ),
     examples=(
         "midwatch unit systemd -o /etc/systemd/system/midwatch.service",

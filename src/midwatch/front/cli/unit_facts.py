@@ -12,6 +12,7 @@ import pwd
 import sys
 from pathlib import Path
 from shlex import join
+from signal import Signals
 from typing import Any
 
 from midwatch import __version__, config
@@ -95,6 +96,7 @@ def _about(spec: Any, shape: Shape) -> dict[str, Any]:
         "stop": ladder(spec), "start": longest_start(spec) if shape == "run" else within,
     }  # fmt: skip
     if shape != "run":
+        facts["signal"] = Signals(spec.rules.stop.signal).name
         facts["skipped"] = _skipped(spec, shape)
     if shape == "direct":
         argv = (_resolved(launch), *launch.argv[1:])
@@ -128,6 +130,8 @@ def _skipped(spec: Any, shape: Shape) -> tuple[str, ...]:
     for name, probe in (("ready", rules.ready), ("health", rules.health), ("deep", rules.deep)):
         if probe is not None:
             lines.append(f"the {name} probe that {spec.name} has")
+    if rules.on_clean == "restart" and not rules.oneshot:
+        lines.append("the restart after exit code 0: for its manager that is the end")
     if rules.file_watch is not None:
         lines.append("the restart when its files change")
     if shape == "direct":

@@ -53,6 +53,7 @@ class Facts(msgspec.Struct, frozen=True):
     argv: tuple[str, ...] = ()  # of the service, for the direct shape
     env: dict[str, str] = {}  # likewise, without what env files hold
     env_files: tuple[str, ...] = ()
+    signal: str = "SIGTERM"  # what asks the service to stop, for the shapes in which the manager does
     umask: int | None = None
     nice: int | None = None
     memory_hard: int | None = None

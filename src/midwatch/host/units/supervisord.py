@@ -28,7 +28,7 @@ def make(facts: Facts) -> str:
         f"exitcodes={_expected(facts)}",
         f"startsecs={max(figures.SUPERVISORD_START, math.ceil(facts.start) if facts.shape == 'direct' else 0)}",
         f"startretries={figures.SUPERVISORD_TRIES}",
-        "stopsignal=TERM",
+        f"stopsignal={facts.signal.removeprefix('SIG') if facts.shape in ('exec', 'direct') else 'TERM'}",
         "stopasgroup=true",  # a shell in between cannot keep the signal; services of ours are in groups of their own
         "killasgroup=true",
         f"stopwaitsecs={facts.stop_timeout}",

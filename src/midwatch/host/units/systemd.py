@@ -101,6 +101,8 @@ def _service(facts: Facts) -> Lines:
         f"TimeoutStopSec={facts.stop_timeout}", "KillMode=mixed", f"TasksMax={figures.TASKS}",
         f"LimitNOFILE={facts.files[0]}:{facts.files[1]}",
     ]  # fmt: skip
+    if facts.shape != "run" and facts.signal != "SIGTERM":
+        lines.append(f"KillSignal={facts.signal}")
     if facts.memory_hard is not None:
         lines.append(f"MemoryMax={facts.memory_hard + (figures.OWN_MEMORY if facts.shape == 'run' else 0)}")
     lines.append("OOMPolicy=stop")
