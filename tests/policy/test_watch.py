@@ -83,7 +83,10 @@ def test_a_service_that_touches_what_it_watches_is_a_loop(world: Any) -> None:
     loop = w.named("watch.loop")
     assert len(loop) == 1
     assert (loop[0]["count"], loop[0]["window_ms"]) == (3, 60_000)
-    assert "3 right after a start" in loop[0]["decision"]
+    assert loop[0]["decision"] == (
+        "change 3 in 1 m, 3 right after a start: it seems to change what it watches (/srv/app/main.py); "
+        "left alone for 1 m: ignore that path, or restart it by hand"
+    )
     change(w, 10.0)
     assert w.state.phase == "stopping"
     assert w.state.episodes == {}

@@ -136,8 +136,21 @@ def nightly() -> World:
     return w
 
 
+def watched() -> World:
+    """A developer saves three times; then the service writes into its own folder at each start."""
+    w = World("dev/api", file_watch=FileWatch(("/srv/api",))).come_up()
+    for after in (40.0, 30.0, 25.0, 1.0, 0.9, 0.6, 0.6):
+        w.feed(Changed(("/srv/api/a.py", "/srv/api/b.py"), 2), after)
+        if w.state.phase == "stopping":
+            w.exit(signal=15, after=0.2)
+            w.tree_gone(ended=1)
+            w.come_up()
+    return _stopped(w)
+
+
 HISTORIES: tuple[Callable[[], World], ...] = (
     outage, drain_loop, spinner, wedged, hard_to_stop, never_started, launcher, port_conflict, nightly,
+    watched,
 )  # fmt: skip
 
 

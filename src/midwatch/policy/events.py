@@ -49,7 +49,7 @@ _POLICY = (
     ("schedule.due", "slot missed decision", "its time has come; `missed` earlier ones had nobody to run them"),
     ("schedule.skipped", "slot missed reason run_id", "not run at this time, because one still runs or it is too late"),
     ("watch.changed", "run_id paths count", "watched files changed: restarted, or tried again at once"),
-    ("watch.loop", "run_id count window_ms decision", "it changes what it watches: not restarted for that any more"),
+    ("watch.loop", "run_id paths count window_ms decision", "it changes what it watches: not restarted for that"),
     ("service.forgiven", "gap_ms", "everything stood still: counts begin afresh, the time does not count"),
     ("stop.begin", "run_id reason by signal grace_ms", "a stop has begun"),
     ("stop.signal", "run_id signal", "the stop signal goes to the whole group"),

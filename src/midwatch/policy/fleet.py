@@ -43,8 +43,10 @@ def needs_problem(needs: Needs) -> FleetError | None:
 
 
 def _met(need: Need, state: ServiceState | None) -> bool:
-    if state is None or need == "completed":  # of a schedule: its last run
-        return state is not None and (state.phase == "done" or (state.phase, state.last_cause) == ("scheduled", "clean"))
+    if state is None:
+        return False
+    if need == "completed":  # of one with a schedule: its last run
+        return state.phase == "done" or (state.phase == "scheduled" and state.last_cause == "clean")
     return state.phase == "up" or (need == "started" and state.phase == "starting" and state.pid is not None)
 
 

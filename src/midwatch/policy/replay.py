@@ -64,7 +64,7 @@ def replay(
             event, state = _other_rules(event, state, awake)
         done = step(state, event, Now(awake, 0.0, ""))
         states[name] = done.state
-        notes = tuple((a.event, msgspec.to_builtins(a.fields)) for a in done.actions if isinstance(a, Note))
+        notes = tuple((a.event, _plain(a.fields)) for a in done.actions if isinstance(a, Note))
         found.append(Compared(at, awake, name, tag, recorded, notes, _same(recorded, notes)))
     return found
 
@@ -95,6 +95,11 @@ def _groups(lines: Iterable[Line]) -> Iterator[list[Line]]:
 def _decisions(group: list[Line]) -> Decisions:
     ours = (line for line in group if line["event"] in EVENTS and EVENTS[line["event"]].source == "policy")
     return tuple((str(line["event"]), {k: v for k, v in line.items() if k not in _ENVELOPE}) for line in ours)
+
+
+def _plain(fields: dict[str, Any]) -> Any:
+    """As the journal has it: a tuple is a list there."""
+    return msgspec.json.decode(msgspec.json.encode(fields))
 
 
 def _same(recorded: Decisions, replayed: Decisions) -> bool:

@@ -43,7 +43,7 @@ def changed(d: Draft, e: Changed) -> None:
     if d.rules.file_watch is None or d.rules.schedule is not None:
         return
     early = d.s.spawned_at is not None and d.age <= WATCH_EARLY
-    if _looping(d, early):
+    if _looping(d, e, early):
         return
     push(d, "watch", WATCH_LOOP)
     if early:
@@ -59,7 +59,7 @@ def changed(d: Draft, e: Changed) -> None:
         moves.spawn(d)
 
 
-def _looping(d: Draft, early: bool) -> bool:
+def _looping(d: Draft, e: Changed, early: bool) -> bool:
     """Did its own restarts change the files? Said once; the restarts go on when the window has drained."""
     count = len(recent(d.s.windows.get("watch", ()), WATCH_LOOP, d.now)) + 1
     soon = len(recent(d.s.windows.get("watch_early", ()), WATCH_EARLY_LOOP, d.now)) + 1
@@ -68,10 +68,11 @@ def _looping(d: Draft, early: bool) -> bool:
     if "watch" not in d.s.episodes:
         episode(d, "watch", 1)
         rest = format_seconds(WATCH_LOOP.seconds)
-        words = f"{count} changes in {rest}, {soon} right after a start: it seems to change what it watches; not"
-        words += f" restarted for that until {rest} are over; restart it by hand, or ignore those paths"
+        words = f"change {count} in {rest}, {soon if early else 0} right after a start: it seems to change what it"
+        words += f" watches ({', '.join(e.paths)}); left alone for {rest}: ignore that path, or restart it by hand"
         d.set(decision=words)
-        d.note("watch.loop", run_id=d.s.run, count=count, window_ms=round(WATCH_LOOP.seconds * 1000), decision=words)
+        window = round(WATCH_LOOP.seconds * 1000)
+        d.note("watch.loop", run_id=d.s.run, paths=e.paths, count=count, window_ms=window, decision=words)
     return True
 
 
