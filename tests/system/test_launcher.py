@@ -175,5 +175,3 @@ def test_run_follows_as_well(scripts: Instance) -> None:
     assert "serving" in out
     assert "followed as the run" in err
     wait_for(lambda: not serves(port), "nothing serves any more")
-
-

@@ -1,4 +1,4 @@
-"""The port of a service with real processes: who holds it is named, nobody is touched, and it starts when it is free."""
+"""The port of a service with real processes: its holder is named, nobody is touched, it starts when it is free."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ def squat(tmp_path: Path) -> Iterator[Squat]:
 
     def start(port: int, answer: str = "404", host: str = "127.0.0.1", **options: object) -> int:
         made = subprocess.Popen(
-            [sys.executable, "-S", "-E", str(tmp_path / "squatter.py"), host, str(port), answer], stdout=subprocess.PIPE, text=True,
+            [sys.executable, "-S", "-E", str(tmp_path / "squatter.py"), host, str(port), answer],
+            stdout=subprocess.PIPE, text=True,
             **options,  # type: ignore[call-overload]
         )  # fmt: skip
         started.append(made)
@@ -157,7 +158,7 @@ def test_orp7_a_survivor_of_a_run_that_is_over_is_an_orphan(instance: Instance, 
     """Class orphan: it bears our marker and no run of that name lives, whoever its parent is (scenario 23)."""
     [port] = free_ports(1)
     instance.up(shell("other", "env >seen; exec sleep 1000"))
-    wait_for(lambda: (instance.folder / "seen").exists(), "it has started")
+    wait_for((instance.folder / "seen").exists, "it has started")
     wait_for(lambda: "MIDWATCH_RUN=" in (instance.folder / "seen").read_text(), "it has written")
     marker = next(
         line for line in (instance.folder / "seen").read_text().splitlines() if line.startswith("MIDWATCH_RUN=")
