@@ -351,6 +351,8 @@ def test_a_listener_and_its_holder_are_told(world: Any) -> None:
     assert [row.pids for row in world.machine.listeners(port, owners=False)] == [()]
     assert world.machine.listener_in_tree(tree, "127.0.0.1", port) is True
     assert world.machine.listener_in_tree(other, "127.0.0.1", port) is False
+    assert (world.machine.owns(tree, found), world.machine.owns(other, found)) == (True, False)
+    assert (world.machine.serving(tree), world.machine.serving(other)) == ({tree.main.pid: (port,)}, {})
     assert world.machine.bindable(port) is False
     world.machine.end(tree, 0, 20)
     assert world.machine.listeners(port) == []
@@ -366,6 +368,7 @@ def test_a_launchers_heir_is_in_the_tree_and_holds_the_port(world: Any) -> None:
     (found,) = world.machine.listeners(port)
     assert found.pids == (heir,)
     assert world.machine.listener_in_tree(tree, "127.0.0.1", port) is True
+    assert world.machine.serving(tree) == {heir: (port,)}
     who = world.machine.holder(heir)
     assert who.proc == world.machine.identify(heir)
     assert (who.marker, who.session) == (tree.marker, heir)

@@ -210,8 +210,10 @@ def test_what_macos_lacks_is_said(mac: Any, launch: Any) -> None:
 
 def test_listeners_are_one_socket_for_those_who_share_it(mac: Any) -> None:
     """ORP-1 on macOS: soi_qlen without the incomplete ones wait, soi_qlimit is the backlog, soi_pcb the identity."""
-    machine, lib, _ = mac
+    machine, lib, tree = mac
     (found,) = machine.listeners(8080)
+    assert machine.owns(tree, found) is True
+    assert machine.serving(tree) == {50: (8080,), 51: (8080,)}
     assert (found.address, found.port, found.family, found.uid) == ("127.0.0.1", 8080, "inet", 501)
     assert (found.waiting, found.backlog, found.pids) == (3, 128, (50, 51))
     assert [row.pids for row in machine.listeners(8080, owners=False)] == [()]

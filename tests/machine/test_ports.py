@@ -81,6 +81,18 @@ def test_holders_are_looked_for_only_when_asked(way: str, monkeypatch: pytest.Mo
     assert MACHINE.listeners(port) == []
 
 
+def test_our_wildcard_is_ours_beside_a_strangers_specific_address(linux: Any, way: str) -> None:
+    """ORP-4: owning a socket is a matter of the socket, not of who would answer at its address."""
+    tree = linux.start()
+    with a_listener(LOOPBACK4) as sock:
+        (found,) = MACHINE.listeners(port_of(sock))
+        assert linux.machine.owns(tree, found) is False
+    port = linux.tell(tree, "listen", host=LOOPBACK4)
+    (found,) = MACHINE.listeners(port)
+    assert linux.machine.owns(tree, found) is True
+    assert linux.machine.serving(tree) == {tree.main.pid: (port,)}
+
+
 def crowd(port: int, count: int) -> list[socket.socket]:
     """Connections that are begun and never accepted."""
     found = []

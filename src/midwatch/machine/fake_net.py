@@ -34,6 +34,19 @@ class FakeNet(Stage):
             found[queue.inode] = _listener(port, queue, pids)
         return list(found.values())
 
+    def owns(self, tree: Tree, listener: Listener) -> bool | None:
+        found = [row.pids for row in self.listeners(listener.port) if row.inode == listener.inode]
+        if not found or not found[0]:
+            return None
+        return not {proc.pid for proc in self.members(tree)}.isdisjoint(found[0])
+
+    def serving(self, tree: Tree) -> dict[int, tuple[int, ...]]:
+        return {
+            proc.pid: tuple(sorted(self.procs[proc.pid].ports))
+            for proc in self.members(tree)
+            if self.procs[proc.pid].ports
+        }
+
     def bindable(self, port: int) -> bool:
         return port not in self.blocked and not self.listeners(port)
 

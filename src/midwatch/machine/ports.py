@@ -249,6 +249,12 @@ class Machine(Protocol):
         (all processes are looked through for it, at most a second); without, `pids` is () and it takes 0.1 ms.
         """
 
+    def owns(self, tree: Tree, listener: Listener) -> bool | None:
+        """Does somebody of the tree hold exactly this socket? None: it cannot be told."""
+
+    def serving(self, tree: Tree) -> dict[int, tuple[int, ...]]:
+        """Who of the tree listens on TCP, and on which ports: only those who do and may be looked at."""
+
     def bindable(self, port: int) -> bool:
         """Would a bind with SO_REUSEADDR work, on both wildcards? Never listens. Only "in use" is False."""
 

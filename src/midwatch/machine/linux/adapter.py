@@ -208,6 +208,14 @@ class LinuxMachine:
         """See ports."""
         return sockets.owner(self._pids(tree), host, port)
 
+    def owns(self, tree: Tree, listener: Listener) -> bool | None:
+        """See ports."""
+        return sockets.owns(self._pids(tree), {listener.inode})
+
+    def serving(self, tree: Tree) -> dict[int, tuple[int, ...]]:
+        """See ports."""
+        return sockets.serving(self._pids(tree))
+
     def listeners(self, port: int, owners: bool = True) -> list[Listener]:
         """See ports."""
         return sockets.listeners(port, owners)

@@ -23,7 +23,7 @@ _TOO_LONG = 1.0  # seconds without an answer
 
 
 def tcp(family: int, port: int, states: int) -> list[TcpSocket] | None:
-    """The sockets of this local port in our network namespace; `states`: a bit for each."""
+    """The sockets of this local port (0: of any) in our network namespace; `states`: a bit for each."""
     request = struct.pack("=BBBxI", family, socket.IPPROTO_TCP, 0, states)
     request += struct.pack("!HH", port, 0) + bytes(32) + struct.pack("=I8x", 0)
     head = struct.pack("=IHHII", _HEAD + len(request), _BY_FAMILY, _DUMP, 1, 0)
@@ -34,7 +34,7 @@ def tcp(family: int, port: int, states: int) -> list[TcpSocket] | None:
             link.send(head + request)
             for _ in range(_MOST_MESSAGES):
                 if not messages(link.recv(65536), found):
-                    return [row for row in found if row.port == port]
+                    return [row for row in found if port in (0, row.port)]
     except OSError:
         return None
     return None

@@ -197,8 +197,9 @@ class TcpSocket(msgspec.Struct, frozen=True, gc=False):
 
 
 def listeners(data: bytes, port: int) -> list[TcpSocket]:
-    """The listeners of one port in /proc/net/tcp or tcp6."""
-    return [row for row in tcp(data, b" 0A ", b":%04X " % port) if row.state == LISTEN and row.port == port]
+    """The listeners of one port (0: of any) in /proc/net/tcp or tcp6."""
+    only = (b" 0A ", b":%04X " % port) if port else (b" 0A ",)
+    return [row for row in tcp(data, *only) if row.state == LISTEN and port in (0, row.port)]
 
 
 def tcp(data: bytes, *only: bytes) -> list[TcpSocket]:

@@ -23,7 +23,7 @@ _MAPPED = b"\0" * 10 + b"\xff\xff"
 
 
 def listening(port: int) -> list[TcpSocket]:
-    """Every socket in LISTEN on this port in our network namespace."""
+    """Every socket in LISTEN on this port (0: on any) in our network namespace."""
     found: list[TcpSocket] = []
     for family, name in ((socket.AF_INET, "tcp"), (socket.AF_INET6, "tcp6")):
         rows = netlink.tcp(family, port, 1 << LISTEN)
@@ -91,7 +91,11 @@ def targets(pid: int) -> list[str] | None:
 
 def owner(pids: list[int], host: str, port: int) -> bool | None:
     """Do these processes hold the socket that answers at host:port? None: it cannot be told."""
-    inodes = answering(listening(port), host)
+    return owns(pids, answering(listening(port), host))
+
+
+def owns(pids: list[int], inodes: set[int]) -> bool | None:
+    """Do these processes hold all of these sockets? None: some of them, or it cannot be told."""
     if not inodes:
         return None
     ours: set[int] = set()
@@ -105,6 +109,13 @@ def owner(pids: list[int], host: str, port: int) -> bool | None:
         if ours == inodes:
             return True
     return None if ours or hidden else False
+
+
+def serving(pids: list[int]) -> dict[int, tuple[int, ...]]:
+    """Which of these processes listen, and on which TCP ports."""
+    ports = {f"socket:[{row.inode}]": row.port for row in listening(0)}
+    found = {pid: {ports[target] for target in targets(pid) or () if target in ports} for pid in pids}
+    return {pid: tuple(sorted(held)) for pid, held in found.items() if held}
 
 
 def answering(rows: list[TcpSocket], host: str) -> set[int]:

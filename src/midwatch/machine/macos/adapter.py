@@ -278,6 +278,18 @@ class MacMachine:
         members = self._scanner.find(tree, _FRESH).pids
         return True if any(found.port == port for _, _, found in people.listening(self._lib, members)) else None
 
+    def owns(self, tree: Tree, listener: Listener) -> bool | None:
+        """See ports."""
+        found = people.listening(self._lib, self._scanner.find(tree, _FRESH).pids)
+        return any(row.pcb == listener.inode for _, _, row in found)
+
+    def serving(self, tree: Tree) -> dict[int, tuple[int, ...]]:
+        """See ports."""
+        ports: dict[int, set[int]] = {}
+        for pid, _, row in people.listening(self._lib, self._scanner.find(tree, _FRESH).pids):
+            ports.setdefault(pid, set()).add(row.port)
+        return {pid: tuple(sorted(held)) for pid, held in ports.items()}
+
     def listeners(self, port: int, owners: bool = True) -> list[Listener]:
         """See ports. Only those of processes we may look at (our own user's; everybody's as root)."""
         return people.listeners(self._lib, port, owners)
