@@ -228,3 +228,21 @@ class TestDetach:
         assert {path: after[path] for path in unchanged} == {path: files[path] for path in unchanged}
         instance.down()
         winner.communicate(timeout=30)
+
+
+def test_a_midwatch_under_a_midwatch_reports_to_it(instance: Instance, tmp_path: Path) -> None:
+    """SVC-7, SVC-11: the inner daemon is the outer one's own child: its READY makes the outer service ready."""
+    inner = instance.home / "inner"
+    (tmp_path / "midwatch.toml").write_text("[service.b]\ncommand = ['sleep', '1000']\n")
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    words = [*MIDWATCH, "up", "-f", str(tmp_path / "midwatch.toml")]
+    instance.up(
+        f"[service.a]\ncommand = {words}\nready = {{ notify = true, within = '60s' }}\n"
+        f"env = {{ MIDWATCH_HOME = '{inner}', PYTHONPATH = '{path}' }}\n"
+    )
+    instance.until(lambda rows: rows["a"]["ready"], "the inner daemon has said READY")
+    lines = [json.loads(line) for file in (inner / "journal").iterdir() for line in file.read_text().splitlines()]
+    [found] = [line for line in lines if line["event"] == "outer.detected"]
+    assert (found["manager"], found["confidence"]) == ("midwatch", "strong")
+    instance.ok("stop", "a")
+    assert instance.journal("stop.done")

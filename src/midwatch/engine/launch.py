@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -20,10 +20,12 @@ from midwatch.config import environment
 from midwatch.config.kind import passable
 from midwatch.config.problems import Settings
 from midwatch.engine.layout import Layout, LayoutError
-from midwatch.host.execute import raise_files
-from midwatch.host.outer import Outer
+from midwatch.host.headroom import raise_files
 from midwatch.model.service import ServiceSpec
 from midwatch.record.lock import Held, InstanceLock, Unwritable, identity
+
+if TYPE_CHECKING:
+    from midwatch.host.outer import Outer
 
 START_WAIT = 20.0  # s until a detached daemon has to answer; a bare one needs 0.1
 PR_SET_CHILD_SUBREAPER = 36

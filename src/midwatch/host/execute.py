@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 import signal
 import sys
 from collections.abc import Callable, Mapping
 from typing import NoReturn
 
+from midwatch.host.headroom import raise_files
 from midwatch.machine import this_machine
 from midwatch.machine.ports import LaunchProblem, Machine, Target
 from midwatch.model.service import Launch
@@ -68,19 +68,6 @@ def passed_sockets(env: Mapping[str, str], pid: int) -> range:
     if whose != str(pid) or not (count.isascii() and count.isdigit()) or int(count) > defaults.PASSED_SOCKETS:
         return range(0)
     return range(FIRST_FD, FIRST_FD + int(count))
-
-
-def raise_files() -> None:
-    """SVC-12: as many open files as most servers want, if the hard limit lets them; never fewer than now."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return
-    wanted = defaults.SERVICE_FILES if hard == resource.RLIM_INFINITY else min(hard, defaults.SERVICE_FILES)
-    if wanted > soft:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        except (OSError, ValueError):
-            pass  # headroom, not a need
 
 
 def _check_script(launch: Launch) -> None:
