@@ -347,6 +347,48 @@ def test_it_can_be_used_from_any_thread_and_from_its_own_callbacks(home: Path) -
     sup.stop()
 
 
+def test_a_host_that_forgets_to_stop_still_leaves_nothing(home: Path, program: Callable[[str], Program]) -> None:
+    """The program ends at once, as without us, and the keeper ends the services."""
+    host = program("sup = make(); sup.start(); sup.wait(); say('up')")
+    host.until("up")
+    assert host.end() == (0, "")
+    wait_for(lambda: not ours(home), "nothing of the tree is left")
+
+
+def test_the_keeper_holds_nothing_of_the_host_open(home: Path, program: Callable[[str], Program]) -> None:
+    """Descriptors that the host passes to its children on purpose do not reach the keeper or a service."""
+    host = program(
+        """
+        out, into = os.pipe(); os.set_inheritable(into, True)
+        sup = make(); sup.start(); sup.wait()
+        os.close(into)
+        say("up", os.read(out, 1) == b"")
+        sup.stop()
+        """
+    )
+    assert host.until("up") == "up True\n"
+    assert host.end()[0] == 0
+
+
+def test_a_host_with_another_kind_of_event_loop(home: Path, program: Callable[[str], Program]) -> None:
+    """The engine does not run in the loop that the host's policy makes (uvloop and its like have their own clocks)."""
+    host = program(
+        """
+        class Odd(asyncio.SelectorEventLoop):
+            def time(self): return super().time() + 1e6
+        class Policy(asyncio.DefaultEventLoopPolicy):
+            def new_event_loop(self): return Odd()
+        asyncio.set_event_loop_policy(Policy())
+        async def main():
+            async with make() as sup:
+                say("up", await sup.wait(timeout=20), type(asyncio.get_running_loop()).__name__)
+        asyncio.run(main())
+        """
+    )
+    assert host.until("up") == "up True Odd\n"
+    assert host.end()[0] == 0
+
+
 def test_a_fork_of_the_host_does_not_keep_it_alive(home: Path, program: Callable[[str], Program]) -> None:
     """A child made by os.fork lets go of socket and lock: kill -9 of its parent still ends the services."""
     host = program(
@@ -432,6 +474,8 @@ def test_wrong_tables_are_refused_in_the_words_of_the_file(home: Path) -> None:
         midwatch.Supervisor(home=home, services={"w": {"command": ["true"], "restart": {"crahs": 5}}})
     with pytest.raises(midwatch.ConfigError, match="there is no service"):
         midwatch.Supervisor(home=home, services={})
+    with pytest.raises(ValueError, match="is not a name"):
+        midwatch.Supervisor(name="../x", services={"w": {"command": ["true"]}})
     with pytest.raises(TypeError, match="either name"):
         midwatch.Supervisor(services={"w": {"command": ["true"]}})
     assert not list(home.iterdir())

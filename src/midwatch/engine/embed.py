@@ -19,6 +19,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from midwatch.config.kinds import NAME
 from midwatch.engine.embed_asking import Names, Settled, Until, ask, status, wait_until
 from midwatch.engine.embed_config import from_file, from_tables
 from midwatch.engine.embed_delivery import Delivery, LoopDelivery, ThreadDelivery
@@ -54,6 +55,8 @@ class _Shared:
     ) -> None:  # fmt: skip
         if (name is None) == (home is None):
             raise TypeError('pass either name="..." (a place below the user\'s instance) or home="FOLDER"')
+        if name is not None and not NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is not a name: letters, digits, _ and -, at most 64")
         if (services is None) == (config is None):
             raise TypeError('pass either services={"name": {...}} or config="midwatch.toml"')
         if config is not None:

@@ -230,6 +230,8 @@ class Host:
             engine.close()
             if left and self.failure is None:
                 self.failure = SupervisorError(f"supervision has ended, but not everything could be: {left}")
+        except Exception as error:  # noqa: BLE001  the keeper ends what we could not; whoever waits is told
+            self.failure = self.failure or SupervisorError(f"supervision broke off: {type(error).__name__}: {error}")
         finally:
             await self._abandon()
             self.over.set()

@@ -26,9 +26,11 @@ from midwatch.policy import defaults
 
 LINK, LOCK, PLAN = 3, 4, "keeper.json"
 CLEAR = 64  # descriptors are first moved above this, so that none is in another's place
-# The attribute of a subreaper is a process's own and survives exec: set in between, the host does not become one.
+# The attribute of a subreaper is a process's own and survives exec: set in between, the host does not become one. And
+# what the host has open for its children (a listening socket, a pipe somebody waits for the end of) is none of ours.
 PREPARE = (
     "import ctypes, os, sys; ctypes.CDLL(None).prctl(36, 1, 0, 0, 0); "
+    "os.closerange(5, min(os.sysconf('SC_OPEN_MAX'), 1 << 20)); "
     "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
 )
 

@@ -42,7 +42,11 @@ class EngineThread:
         """Start it; the future is done when the services are asked for, or says why not."""
         _hook_forks()
         _open.add(self)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # a pids limit
+            self.begun.set_exception(SupervisorError(f"cannot start a thread: {error}"))
+            self.ended.set_result(None)
         return self.begun
 
     def call(self, what: Callable[[], Coroutine[Any, Any, Answer]]) -> concurrent.futures.Future[Answer]:
@@ -73,7 +77,9 @@ class EngineThread:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._live())
+            # Not asyncio.run: a host may have set another kind of loop for itself (uvloop), with a clock of its own.
+            with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+                runner.run(self._live())
         except BaseException as error:  # noqa: BLE001  whoever waits is told
             if not self.begun.done():
                 self.begun.set_exception(error)
