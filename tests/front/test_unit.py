@@ -136,7 +136,11 @@ def test_a_folder_gets_the_right_name(cli: Cli, file: Path, tmp_path: Path) -> N
     assert done.json["path"] == str(folder / "midwatch.shop.web.plist")
     job = plistlib.loads((folder / "midwatch.shop.web.plist").read_bytes())
     assert job["WorkingDirectory"] == str(file.parent)
-    assert any("bootstrap" in command for command in done.json["commands"])
+    assert f"launchctl bootstrap gui/{os.geteuid()} {folder}/midwatch.shop.web.plist" in done.json["commands"]
+    (tmp_path / "units").mkdir()
+    done = cli("unit", "systemd", "-f", str(file), "-o", str(tmp_path / "units" / "shop.service"))
+    assert "systemctl enable --now shop.service" in done.err
+    assert " -o " not in done.err
 
 
 def test_json(cli: Cli, file: Path) -> None:

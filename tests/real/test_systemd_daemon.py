@@ -59,7 +59,7 @@ def test_a_killed_daemon_is_started_again_and_its_services_have_not_noticed(plac
     """ORP-9, scenario 22: kill -9 of keeper and engine; systemd starts the next daemon, which adopts: same pids."""
     unit, pids = started(place)
     daemon = place.ps()["daemon"]
-    place.nested.run("kill", "-9", str(daemon["keeper_pid"]), str(daemon["pid"]))
+    place.nested.run("kill", "-9", str(daemon["pid"]), str(daemon["keeper_pid"]))
     place.nested.until(
         unit, lambda shown: shown["NRestarts"] == "1" and shown["ActiveState"] == "active", "it is started again"
     )

@@ -55,7 +55,7 @@ def _run(
         found = _read(check)
         changes = drift(found, text) if stamp(found) else ["it bears no stamp: midwatch has not made it"]
         return _checked(check, changes, judge.findings(found, facts.stop), json)
-    return _given(kind, facts, text, maker.install_commands(facts), out, json)
+    return _given(kind, maker, facts, text, out, json)
 
 
 def _what(words: list[str]) -> tuple[str, str | None]:
@@ -67,11 +67,10 @@ def _what(words: list[str]) -> tuple[str, str | None]:
     return words[0], words[1] if len(words) > 1 else None
 
 
-def _given(kind: str, facts: Any, text: str, commands: list[str], out: str | None, json: bool) -> int:
-    """Print it or write it, and say what to do with it."""
-    path = None
-    if out is not None:
-        path, commands = _write(Path(out), kind, facts, text), commands[1:]
+def _given(kind: str, maker: ModuleType, facts: Any, text: str, out: str | None, json: bool) -> int:
+    """Print it or write it, and say what to do with it: to write it is the first thing."""
+    path = None if out is None else _write(Path(out), kind, facts, text)
+    commands: list[str] = maker.install_commands(facts, path)[path is not None :]
     if json:
         shown = {"kind": kind, "name": facts.name or None, "shape": facts.shape, "path": path, "text": text}
         say_json({**shown, "commands": commands, "notes": list(facts.skipped)})

@@ -118,9 +118,9 @@ def _manager(facts: Facts) -> tuple[str, str]:
     return f"{ours} ps {service} --json 2>/dev/null | sed -n '{pick}'", f"{ours} restart {service}"
 
 
-def install_commands(facts: Facts) -> list[str]:
-    """What a person types; the line is for `crontab -e`."""
-    path = f"{facts.state}/watchdog.{facts.name or 'midwatch'}"
+def install_commands(facts: Facts, path: str | None = None) -> list[str]:
+    """What a person types; the line is for `crontab -e`. `path`: where it was written already."""
+    path = path or f"{facts.state}/watchdog.{facts.name or 'midwatch'}"
     return [f"{facts.again} -o {path}", f"*/{figures.CRON_MINUTES} * * * * {quote(path)}"]
 
 

@@ -8,6 +8,7 @@ Tests: tests/host/units/test_launchd.py.
 from __future__ import annotations
 
 import plistlib
+from shlex import quote
 from typing import Any
 from xml.parsers.expat import ExpatError
 
@@ -60,14 +61,14 @@ def _environment(facts: Facts) -> dict[str, str]:
     return {"HOME": facts.account_home, "PATH": facts.path, **home, **own}
 
 
-def install_commands(facts: Facts) -> list[str]:
-    """UNI-2: what a person types. `load` and `unload` are the old words for the first two."""
+def install_commands(facts: Facts, path: str | None = None) -> list[str]:
+    """UNI-2: what a person types; `path`: where it was written already."""
     domain = f"gui/{facts.uid}" if facts.user_manager else "system"
     folder = "~/Library/LaunchAgents" if facts.user_manager else "/Library/LaunchDaemons"
     name = label(facts)
     return [
         f"{facts.again} -o {folder}/{name}.plist",
-        f"launchctl bootstrap {domain} {folder}/{name}.plist",
+        f"launchctl bootstrap {domain} {quote(path) if path else f'{folder}/{name}.plist'}",
         f"launchctl print {domain}/{name}",
         f"launchctl kickstart -k {domain}/{name}  # restarts it",
         f"launchctl bootout {domain}/{name}  # stops it for good",

@@ -67,7 +67,7 @@ def _environment(facts: Facts) -> str:
     return ",".join(f'{name}="{_escaped(value)}"' for name, value in sorted(pairs.items()))
 
 
-def install_commands(facts: Facts) -> list[str]:
+def install_commands(facts: Facts, path: str | None = None) -> list[str]:  # noqa: ARG001  as of the other formats
     """What a person types."""
     return [
         f"{facts.again} -o /etc/supervisor/conf.d/{facts.unit}.conf", "supervisorctl reread",

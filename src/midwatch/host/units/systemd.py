@@ -29,9 +29,9 @@ def make(facts: Facts) -> str:
     return stamped(text, facts)
 
 
-def install_commands(facts: Facts) -> Lines:
-    """What a person types to put it into force."""
-    unit = f"{facts.unit}.service"
+def install_commands(facts: Facts, path: str | None = None) -> Lines:
+    """What a person types to put it into force; `path`: where it was written already."""
+    unit = path.rpartition("/")[2] if path else f"{facts.unit}.service"
     if facts.user_manager:
         folder, ctl, log = "~/.config/systemd/user", "systemctl --user", "journalctl --user -u"
         linger = ["loginctl enable-linger  # else it ends with your last session"]
