@@ -97,7 +97,7 @@ def test_a_silent_watchdog_needs_no_vote(world: Any) -> None:
     w = world(watchdog=20.0).come_up()
     wedge(w, "watchdog")
     assert w.state.phase == "stopping"
-    assert w.named("health.failed")[0]["decision"] == "no WATCHDOG=1 within 20 s: 128 wait"
+    assert w.named("health.failed")[0]["decision"] == "its watchdog: 128 wait"
     assert w.done(Capture) == [Capture("p.web.1", "watchdog")]
     replaced(w)
     assert w.state.restarts == {"unhealthy": 1}

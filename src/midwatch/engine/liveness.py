@@ -86,7 +86,8 @@ class Backlog:
         self._service = service
         self._run = run
         self._count = 0
-        self._wedged = False
+        # What an earlier engine has said and nobody has taken back: the policy waits for the end of it.
+        self._wedged = "backlog" in (service.state.failing, *service.state.episodes)
         self.ports = ports
 
     @property
@@ -127,7 +128,7 @@ class Watchdog:
         self._service = service
         self._run = run
         self._seconds = seconds
-        self._silent = False
+        self._silent = service.state.failing == "watchdog"  # an earlier engine has said so
         self._timer: asyncio.TimerHandle | None = None
         engine.notify.listen(run.id, "watchdog", self._heard)
         self._wind()

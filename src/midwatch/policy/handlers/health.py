@@ -130,8 +130,8 @@ def wedged(d: Draft, e: Wedged) -> None:
             episode(d, e.reason, 0)
             d.note("health.recovered", run_id=e.run, budget=e.reason)
     elif mode == "restart":
-        silent = f"no WATCHDOG=1 within {format_seconds(d.rules.watchdog or 0.0)}"
-        _unhealthy(d, e.reason, None, "nobody accepts its connections" if e.reason == "backlog" else silent, e.detail)
+        what = "nobody accepts its connections" if e.reason == "backlog" else "its watchdog"
+        _unhealthy(d, e.reason, None, what, e.detail)
     elif mode == "warn" and e.reason not in d.s.episodes:
         episode(d, e.reason, 1)
         words = f'nobody accepts its connections: {e.detail}; only said, because backlog = "warn"'
