@@ -81,15 +81,17 @@ def test_a_killed_keeper_alone(place: Place) -> None:
     assert not place.events("stop.begin")
 
 
-def test_a_hung_engine_ends_by_the_watchdog_and_its_services_live_on(place: Place) -> None:
-    """UNI-3: SIGSTOP of the engine: the pings stop, systemd kills and restarts the unit; the services are adopted."""
+@pytest.mark.parametrize("who", ["pid", "keeper_pid"], ids=["engine", "keeper"])
+def test_a_hang_ends_by_the_watchdog_and_the_services_live_on(place: Place, who: str) -> None:
+    """UNI-3: SIGSTOP: the pings stop, systemd kills and restarts the unit; the services are adopted; no corpse stays."""
     unit, pids = started(place, WatchdogSec="3")
     daemon = place.ps()["daemon"]
-    place.nested.run("kill", "-STOP", str(daemon["pid"]))
+    place.nested.run("kill", "-STOP", str(daemon[who]))
     place.nested.until(
         unit, lambda shown: shown["NRestarts"] == "1" and shown["ActiveState"] == "active", "the watchdog has bitten"
     )
     assert "Watchdog timeout" in place.nested.journal(unit)
     rows = place.until(lambda ps: ps["daemon"] and ps["web"]["state"] == "up", "the next daemon answers")
     assert {name: rows[name]["pid"] for name in pids} == pids
-    assert not place.inside(daemon["pid"]), "the stopped engine is still there"
+    assert not place.inside(daemon["pid"])
+    assert not place.inside(daemon["keeper_pid"])
