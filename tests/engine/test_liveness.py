@@ -80,6 +80,21 @@ def test_by_default_it_is_told_and_left_alone(bare: Stagehand) -> None:
     assert len(bare.events("health.recovered")) == 1
 
 
+def test_g9_a_new_watch_takes_back_what_the_last_one_said(bare: Stagehand) -> None:
+    """A new engine: the warning of before is closed all the same, and the next one is told."""
+    bare.apply(served())
+    queue(bare, waiting=3)
+    bare.pass_time(20)
+    bare.engine_dies()
+    bare.boot()
+    queue(bare, waiting=0)
+    bare.pass_time(6)
+    assert len(bare.events("health.recovered")) == 1
+    queue(bare, waiting=3)
+    bare.pass_time(20)
+    assert len(bare.events("health.warn")) == 2
+
+
 @pytest.mark.parametrize("rules", [{"backlog": "off"}, {}], ids=["off", "somebody else's"])
 def test_what_is_not_watched(bare: Stagehand, rules: dict[str, Any]) -> None:
     """Switched off; or the queue of a process outside the tree."""
