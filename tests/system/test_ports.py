@@ -227,7 +227,8 @@ def test_a_restart_takes_the_port_of_its_last_run(instance: Instance) -> None:
     [port] = free_ports(1)
     instance.up(served(instance, port))
     for number in range(1, 6):
-        until(instance, lambda r, n=number: r["web"]["run_id"] == f"p.web.{n}" and r["web"]["pid"], f"run {number}")
+        run = f"p.web.{number}"
+        until(instance, lambda r: (r["web"]["run_id"], bool(r["web"]["pid"])) == (run, True), run)  # noqa: B023
         wait_for(lambda: answers(port), "it serves")
         with socket.create_connection(("127.0.0.1", port)):
             os.kill(rows(instance)["web"]["pid"], 9)
