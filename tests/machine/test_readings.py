@@ -188,3 +188,15 @@ def test_an_old_kernel_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> No
     assert refusal
     assert "4.19.0" in refusal
     assert "5.3" in refusal
+
+
+def test_sleep_is_the_difference_of_two_clocks(linux: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CLOCK_BOOTTIME goes on while the machine sleeps, the awake clock does not; never negative by a rounding."""
+    import time
+
+    awake = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: awake)
+    monkeypatch.setattr(time, "clock_gettime", lambda clock: awake + 3600.0)
+    assert linux.machine.suspended() == pytest.approx(3600.0)
+    monkeypatch.setattr(time, "clock_gettime", lambda clock: awake - 0.000001)
+    assert linux.machine.suspended() == 0.0

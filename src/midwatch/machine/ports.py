@@ -132,7 +132,7 @@ class Holder(msgspec.Struct, frozen=True):
 
     proc: ProcId
     command: str  # at most 200 characters, control characters escaped
-    age: float  # awake seconds
+    age: float  # seconds since its start, sleep of the machine included
     user: str
     ppid: int
     marker: str = ""  # its MIDWATCH_RUN
