@@ -192,6 +192,12 @@ def test_7_an_inherited_or_dead_socket_is_left_alone(instance: Instance, tmp_pat
     assert ("nothing is reported" in child.communicate(timeout=30)[1]) is not gone
 
 
+def kept(home: Path) -> dict[str, bytes | None]:
+    """What lies in an instance's folder: the files with their content, the rest by name (the daemon works in there)."""
+    names = ("lock", "keeper.json", "specs.json", "request.json", "daemon.log")
+    return {path.name: path.read_bytes() if path.name in names else None for path in home.iterdir()}
+
+
 class TestDetach:
     def test_h11_json_comes_when_the_lock_is_held_and_the_first_spawn_has_happened(self, instance: Instance) -> None:
         """H11: at the moment of the answer the pids live and the lock is its daemon's."""
@@ -203,6 +209,14 @@ class TestDetach:
         for row in answer["services"].values():
             os.kill(row["pid"], 0)
         assert json.loads((instance.home / "lock").read_text())["pid"] == answer["daemon"]["keeper_pid"]
+        assert Path(answer["log"]) == instance.home / "daemon.log"
+
+    def test_2_a_person_is_told_pid_log_and_how_to_stop_it(self, instance: Instance) -> None:
+        """SVC-2: what goes to the background says where it went."""
+        (instance.folder / "midwatch.toml").write_text("[service.a]\ncommand = ['sleep', '1000']\n")
+        told = instance.ok("up", "-d")
+        assert f"under keeper {instance.daemon()['keeper_pid']}" in told
+        assert f"its own log: {instance.home}/daemon.log; 'midwatch down --all' ends it" in told
 
     def test_h11_a_held_lock_is_its_reason_and_4(self, instance: Instance) -> None:
         """H11, E11: a start that loses says who holds the lock, prints no JSON, and leaves no file behind."""
@@ -212,7 +226,7 @@ class TestDetach:
             stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         instance.until(lambda rows: "a" in rows and rows["a"]["state"] == "up", "it is up")
-        files = {path: path.stat().st_mtime_ns for path in instance.home.rglob("*") if path.name != "run"}
+        files = kept(instance.home)
         words = [*blind_up()]
         words[-1] = words[-1].replace("['up']", "['up', '-d', '--json']")
         done = subprocess.run(
@@ -222,10 +236,7 @@ class TestDetach:
         assert done.returncode == 4
         assert f"pid {winner.pid}" in done.stderr
         assert json.loads(done.stdout)["error"]["code"] == 4
-        after = {path: path.stat().st_mtime_ns for path in instance.home.rglob("*") if path.name != "run"}
-        assert after.keys() == files.keys()
-        unchanged = [path for path in files if path.is_file() and "journal" not in path.parts]
-        assert {path: after[path] for path in unchanged} == {path: files[path] for path in unchanged}
+        assert kept(instance.home) == files
         instance.down()
         winner.communicate(timeout=30)
 

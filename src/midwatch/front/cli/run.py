@@ -78,7 +78,7 @@ def _run(
         managed.become(spec)
     launch.foreground(
         layout, [spec], mode="foreground", project=spec.project, source="command line", by=jobs.by("run"),
-        json=json, outer=managed.hint(managed.look()),
+        json=json, outer=managed.look() if json else managed.hint(managed.look()),
     )
     return 1  # not reached: this process has become the keeper
 

@@ -19,6 +19,7 @@ from midwatch.front.cli.render import say_json
 SPAWN_WAIT = 15.0  # seconds that `up -d` waits for the first spawns; they take milliseconds
 LOOK_AGAIN = 0.02  # seconds, doubling up to LOOK_SELDOM: each look measures every service
 LOOK_SELDOM = 0.3
+STOP = "midwatch down --all"
 PATIENCE = 60.0  # seconds for the services of a running daemon, unless --timeout says otherwise
 
 
@@ -75,7 +76,8 @@ def _detached(layout: Layout, loaded: Any, json: bool, patience: float) -> int:
         shown = {
             f"{row['project']}/{row['name']}": {"state": row["state"], "pid": row["pid"]} for row in rows
         }
-        say_json({"project": loaded.project, "ok": not late, "daemon": daemon, "services": shown})
+        say_json({"project": loaded.project, "ok": not late, "daemon": daemon, "services": shown,
+                  "log": str(layout.daemon_log), "stop": STOP})  # fmt: skip
     else:
         print(
             f"midwatch {daemon.get('version')} runs as pid {daemon.get('pid')} under keeper "
@@ -86,6 +88,7 @@ def _detached(layout: Layout, loaded: Any, json: bool, patience: float) -> int:
                 f"{row['project']}/{row['name']}  {row['state']}"
                 + (f"  pid {row['pid']}" if row["pid"] else "")
             )
+        print(f"its own log: {layout.daemon_log}; '{STOP}' ends it")
     if late:
         print(f"midwatch up: not started yet: {', '.join(late)}; see 'midwatch ps'", file=sys.stderr)
     return 1 if late else 0
