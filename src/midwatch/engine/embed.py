@@ -37,7 +37,7 @@ from midwatch.record.redact import redact_value
 Answer = TypeVar("Answer")
 Call = concurrent.futures.Future
 AnyEngine = EngineThread | InlineEngine
-Services = Mapping[str, Mapping[str, Any]]
+Services = Mapping[str, Any]  # name -> a dict of its keys
 EXHAUSTED = ("budget.exhausted", "supervision.gave_up", "service.held")
 
 

@@ -30,7 +30,7 @@ def from_file(path: str | os.PathLike[str]) -> Loaded:
 
 
 def from_tables(
-    services: Mapping[str, Mapping[str, Any]], *, project: str, folder: str | os.PathLike[str] | None
+    services: Mapping[str, Any], *, project: str, folder: str | os.PathLike[str] | None
 ) -> Loaded:
     """`services`: name -> the keys of its [service.NAME] table. `folder`: what relative paths start from (default: the
     current one). Raises ConfigError."""
