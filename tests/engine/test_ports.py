@@ -150,6 +150,31 @@ def test_nobody_listens_and_it_cannot_be_bound(bare: Stagehand) -> None:
     assert bare.phase() == "up"
 
 
+def test_19_a_unit_between_two_starts_is_a_conflict(bare: Stagehand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ORP-5, scenario 19: asked before a start that somebody wants, not before a restart; another port is allowed."""
+    questions = []
+    facts = {"Id": "ui.service", "ActiveState": "activating", "SubState": "auto-restart", "Environment": "PORT=8787"}
+
+    async def units() -> list[tuple[dict[str, str], bool]]:
+        questions.append(1)
+        return [(facts, False)]
+
+    monkeypatch.setattr(ports, "BOOTED", "/")
+    monkeypatch.setattr(ports, "restarting", units)
+    other = a_spec("b", launch={"port": 9999})
+    bare.apply(served(), other)
+    line = conflict(bare)
+    assert (line["class"], line["do"]) == ("manager", "systemctl stop ui.service")
+    assert "ui.service, which is activating (auto-restart)" in line["owner"]
+    assert (bare.phase("a"), bare.phase("b"), questions) == ("waiting", "up", [1])
+    bare.exits("b", code=1)
+    bare.pass_time(2)
+    assert (bare.phase("b"), questions) == ("up", [1]), "a restart asks nobody"
+    facts["Environment"] = ""
+    bare.pass_time(60)
+    assert bare.phase("a") == "up"
+
+
 def test_16_who_accepts_and_says_nothing_is_wedged(bare: Stagehand, answers: dict[str, str]) -> None:
     """Scenario 16: class wedged, not free; asked once, not at every retry."""
     answers[""] = "it accepts connections and answers nothing within 2 s: wedged"

@@ -8,10 +8,12 @@ what a conflict means is the policy's business. Tests: tests/engine/test_ports.p
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from midwatch.engine.managers import BOOTED, SHARED, Facts, restarting, unit_for
 from midwatch.machine.ports import Holder, Listener, Machine
 from midwatch.model.event import PortBusy
 from midwatch.model.service import Launch, Rules
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from midwatch.engine.core import Engine, Service
 
 Klass = Literal["ours", "orphan", "manager", "stranger", "unknown", "wedged"]
+ASKED = (None, "requested", "port-conflict")  # a start after any other cause is a restart: the port was ours just now
 QUESTION = b"GET / HTTP/1.0\r\n\r\n"  # no Host: a Redis would log it as an attack
 
 
@@ -56,12 +59,43 @@ class Ports:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._told: dict[str, frozenset[int]] = {}  # service -> sockets beside which it was started with a warning
+        self._units: tuple[float, asyncio.Task[list[tuple[Facts, bool]]]] | None = None  # asked when
         self._answers: dict[str, tuple[int, str]] = {}  # service -> the socket last asked, and what it did
 
     def free(self, service: Service) -> bool:
         """The fast path: may it start as far as its port goes? One that the keeper holds for it is its own."""
         launch = service.spec.launch
         return launch.port is None or self._engine.machine.bindable(launch.port) or _passed_on(launch, launch.port)
+
+    def before(self, service: Service, run_id: str, start: Callable[[], None]) -> None:
+        """Everything that has to be known about its port before a start. Ends in `start` or in `PortBusy`."""
+        if not self.free(service):
+            self.look(service, run_id, start)
+        elif service.spec.launch.port is not None and service.state.last_cause in ASKED and os.path.isdir(BOOTED):
+            self._returning().add_done_callback(lambda done: self._told_units(service, run_id, start, done))
+        else:
+            start()
+
+    def _returning(self) -> asyncio.Task[list[tuple[Facts, bool]]]:
+        """One question to systemd for all services that start now."""
+        now = self._engine.machine.now().awake
+        if self._units is None or now - self._units[0] > SHARED:
+            self._units = (now, asyncio.ensure_future(restarting()))
+        return self._units[1]
+
+    def _told_units(
+        self,
+        service: Service,
+        run_id: str,
+        start: Callable[[], None],
+        done: asyncio.Task[list[tuple[Facts, bool]]],
+    ) -> None:
+        port = service.spec.launch.port or 0
+        unit = unit_for(port, done.result()) if done.exception() is None else None
+        if unit is None:
+            start()
+        else:
+            self._busy(service, run_id, port, Owner("manager", unit.words, None, unit.do))
 
     def look(self, service: Service, run_id: str, start: Callable[[], None], port: int = 0) -> None:
         """The port is taken: end in `start` (it is not in the way after all) or in `PortBusy`."""

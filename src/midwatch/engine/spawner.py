@@ -38,11 +38,7 @@ class Spawner:
 
     def spawn(self, service: Service, run_id: str) -> None:
         """Carry out the policy's Spawn; ends in `Spawned`, `SpawnFailed` or `PortBusy`."""
-        ports = self._engine.ports
-        if ports.free(service):
-            self._begin(service, run_id)
-        else:
-            ports.look(service, run_id, lambda: self._begin(service, run_id))
+        self._engine.ports.before(service, run_id, lambda: self._begin(service, run_id))
 
     def _begin(self, service: Service, run_id: str) -> None:
         self._engine.sockets.ensure(service, run_id, lambda: self._take(service, run_id))
