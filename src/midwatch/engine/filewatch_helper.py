@@ -162,6 +162,7 @@ class Watching:
         self.notifiers: list[Any] = []
         self.polling = False
         self.look_at = 0.0
+        self.again_at: float | None = None  # a folder is new: the library does not say when it has no watch left for it
 
     def wish(self, wish: dict[str, Any]) -> None:
         """The engine wants this from now on; what has not changed goes on as it was."""
@@ -202,23 +203,32 @@ class Watching:
             self.drain(notifier)
             notifier.close()
 
-    def open(self, paths: frozenset[str], recursive: bool) -> Any:
-        """A watcher of the library, by inotify or, where that is not to be had, by looking."""
+    def open(self, paths: frozenset[str], recursive: bool, lenient: bool = False) -> Any:
+        """A watcher of the library, by inotify or, where that is not to be had, by looking.
+
+        `lenient`: folders that cannot be watched are left out, whatever the reason; else any is an error.
+        """
         from watchfiles import watch
 
         if not paths:
             return None
-        made = watch(
-            *sorted(paths), watch_filter=None, debounce=1, step=1, rust_timeout=1, yield_on_timeout=True,
-            raise_interrupt=False, force_polling=self.polling, poll_delay_ms=int(self.limits["poll"] * 1000),
-            recursive=recursive, ignore_permission_denied=True,
-        )  # fmt: skip
+        names = ", ".join(sorted(paths))[:200]
         try:
+            made = watch(
+                *sorted(paths), watch_filter=None, debounce=1, step=1, rust_timeout=1, yield_on_timeout=True,
+                raise_interrupt=False, force_polling=self.polling, poll_delay_ms=int(self.limits["poll"] * 1000),
+                recursive=recursive, ignore_permission_denied=lenient or self.polling,
+            )  # fmt: skip
             next(made)  # the watches are made with the first look
         except Exception as error:  # noqa: BLE001  the library has errors of its own for a full table
-            if self.polling:
-                say({"warning": f"cannot follow {', '.join(sorted(paths))[:200]}: {error}"})
+            if self.polling or lenient:
+                say({"warning": f"cannot follow {names}: {error}"})
                 return None
+            if isinstance(error, FileNotFoundError):  # gone while it was being looked through
+                return self.open(paths, recursive, lenient=True)
+            if isinstance(error, PermissionError):
+                say({"warning": f"not everything below {names} is followed: {str(error)[:200]}"})
+                return self.open(paths, recursive, lenient=True)
             self.polling = True
             say({"warning": shortage(error, self.limits["poll"])})
             return self.open(paths, recursive)
@@ -227,7 +237,7 @@ class Watching:
     def drain(self, notifier: Any) -> bool:
         """What one watcher has seen; returns at once."""
         try:
-            events = {path for _, path in next(notifier, ())}
+            found = next(notifier, ())
         except Exception as error:  # noqa: BLE001  new folders found no place in inotify's table
             if self.polling:
                 say({"warning": f"a watcher gave up: {error}; the paths themselves are still looked at"})
@@ -237,6 +247,9 @@ class Watching:
             self.polling = True
             self.renew(force=True)
             return True
+        events = {path for _, path in found}
+        if self.again_at is None and any(what == 1 and os.path.isdir(path) for what, path in found):
+            self.again_at = time.monotonic() + self.limits["roots"]
         for event in events:
             if not event.startswith(self.never) and _folder(event) != self.home:
                 for service in self.services.values():
@@ -249,6 +262,9 @@ class Watching:
         if any(happened) or time.monotonic() >= self.look_at:
             self.look()
         now = time.monotonic()
+        if self.again_at is not None and now >= self.again_at:
+            self.again_at = None
+            self.renew(force=not self.polling)
         for service in self.services.values():
             due = service.due(self.limits["most"])
             if due is not None and now >= due:
