@@ -10,7 +10,7 @@ import pytest
 from tests.engine.conftest import Stagehand, a_spec
 
 from midwatch.engine import ports
-from midwatch.engine.ports import in_the_way, probed_hosts
+from midwatch.engine.portsight import in_the_way, probed_hosts, survey
 from midwatch.machine.ports import Listener
 from midwatch.model.service import Probe
 
@@ -234,7 +234,7 @@ def test_sockets_that_the_keeper_passes_on_are_its_own(bare: Stagehand) -> None:
     engine.services = {own.id: mine, other.id: theirs}
     assert engine.ports.free(mine)
     assert not engine.ports.free(theirs)
-    seen = ports.survey(bare.machine, PORT)
+    seen = survey(bare.machine, PORT)
     owner = engine.ports._in_the_way(theirs, seen)
     assert owner is not None
     assert (owner.klass, owner.do) == ("ours", "midwatch stop p/a")

@@ -52,12 +52,14 @@ class Captures:
         run = service.run
         if run is None or run.tree is None or run.exited or run.id in self._open:
             return
-        self._open[run.id] = []
-        engine.later(defaults.CAPTURE_WAIT, lambda: self._over(run.id))
+        waiting: list[Callable[[], None]] = []
+        self._open[run.id] = waiting
+        over = lambda: self._over(run.id, waiting)  # noqa: E731
+        engine.later(defaults.CAPTURE_WAIT, over)
         signum = service.spec.rules.dump_signal
         facts = self._facts(service, run, action.reason)
         if signum is None:
-            self._inspect(run, action.reason, facts, INSPECT)
+            self._inspect(run, action.reason, facts, INSPECT, over)
             return
         facts["dump_signal"] = int(signum)
         try:
@@ -65,7 +67,8 @@ class Captures:
         except PermissionError:
             facts["missing"] = ["its stacks: it has another user's rights and may not be signalled"]
         left = defaults.CAPTURE_WAIT - defaults.CAPTURE_DUMP - MARGIN
-        engine.later(defaults.CAPTURE_DUMP, lambda: self._inspect(run, action.reason, facts, min(INSPECT, left)))
+        seconds = min(INSPECT, left)
+        engine.later(defaults.CAPTURE_DUMP, lambda: self._inspect(run, action.reason, facts, seconds, over))
 
     def holds(self, run_id: str, then: Callable[[], None]) -> bool:
         """Is a capture of this run under way? Then `then` is called once it is over."""
@@ -75,9 +78,12 @@ class Captures:
         waiting.append(then)
         return True
 
-    def _over(self, run_id: str) -> None:
-        for then in self._open.pop(run_id, ()):
-            then()
+    def _over(self, run_id: str, waiting: list[Callable[[], None]]) -> None:
+        """Done, or out of time; whichever comes second finds another capture, or none."""
+        if self._open.get(run_id) is waiting:
+            del self._open[run_id]
+            for then in waiting:
+                then()
 
     def _facts(self, service: Service, run: Run, reason: str) -> dict[str, Any]:
         now, state = self._engine.machine.now(), service.state
@@ -97,7 +103,9 @@ class Captures:
             "answers": list(run.answers),
         }
 
-    def _inspect(self, run: Run, reason: str, facts: dict[str, Any], seconds: float) -> None:
+    def _inspect(
+        self, run: Run, reason: str, facts: dict[str, Any], seconds: float, over: Callable[[], None]
+    ) -> None:
         order = Order(
             run=run.id,
             reason=reason,
@@ -109,9 +117,11 @@ class Captures:
         )
         loop = asyncio.get_running_loop()
         future = loop.run_in_executor(None, collect, self._engine.machine, order)
-        future.add_done_callback(lambda done: self._collected(run, reason, done))
+        future.add_done_callback(lambda done: self._collected(run, reason, done, over))
 
-    def _collected(self, run: Run, reason: str, done: asyncio.Future[tuple[Path, int]]) -> None:
+    def _collected(
+        self, run: Run, reason: str, done: asyncio.Future[tuple[Path, int]], over: Callable[[], None]
+    ) -> None:
         engine = self._engine
         problem = done.exception()
         if problem is None:
@@ -122,7 +132,7 @@ class Captures:
             words = getattr(problem, "strerror", None) or repr(problem)
             message = f"the evidence about {run.id} could not be written: {words}"
             engine.write("limit.warning", service=run.service, run=run.id, fields={"message": message})
-        self._over(run.id)
+        over()
 
 
 def collect(machine: Machine, order: Order) -> tuple[Path, int]:

@@ -9,48 +9,31 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING
 
 from midwatch.engine.managers import BOOTED, SHARED, Facts, restarting, unit_for
-from midwatch.machine.ports import Holder, Listener, Machine
+from midwatch.engine.portsight import (
+    Klass,
+    Owner,
+    Seen,
+    Sight,
+    answer_of,
+    describe,
+    end_of,
+    find_out,
+    in_the_way,
+    passed_on,
+    probed_hosts,
+    survey,
+)
+from midwatch.machine.ports import Holder, Listener
 from midwatch.model.event import PortBusy
-from midwatch.model.service import Launch, Rules
-from midwatch.model.units import format_seconds
-from midwatch.policy import defaults
 
 if TYPE_CHECKING:
     from midwatch.engine.core import Engine, Service
 
-Klass = Literal["ours", "orphan", "manager", "stranger", "unknown", "wedged"]
 ASKED = (None, "requested", "port-conflict")  # a start after any other cause is a restart: the port was ours just now
-QUESTION = b"GET / HTTP/1.0\r\n\r\n"  # no Host: a Redis would log it as an attack
-
-
-class Sight(NamedTuple):
-    """One listening socket and those who hold it, the oldest first."""
-
-    listener: Listener
-    holders: tuple[Holder, ...]
-
-
-class Owner(NamedTuple):
-    """Who is in the way: the class of ORP-1, in words, and what frees the port."""
-
-    klass: Klass
-    words: str
-    pid: int | None
-    do: str
-    service: str = ""  # the service of ours whose run it is
-    listener: Listener | None = None
-
-
-class Seen(NamedTuple):
-    """Everything that was found on one port. `blocked`: nobody listens and it still cannot be bound, in words."""
-
-    sights: tuple[Sight, ...]
-    blocked: str | None
 
 
 class Ports:
@@ -65,7 +48,7 @@ class Ports:
     def free(self, service: Service) -> bool:
         """The fast path: may it start as far as its port goes? One that the keeper holds for it is its own."""
         launch = service.spec.launch
-        return launch.port is None or self._engine.machine.bindable(launch.port) or _passed_on(launch, launch.port)
+        return launch.port is None or self._engine.machine.bindable(launch.port) or passed_on(launch, launch.port)
 
     def before(self, service: Service, run_id: str, start: Callable[[], None]) -> None:
         """Everything that has to be known about its port before a start. Ends in `start` or in `PortBusy`."""
@@ -161,7 +144,7 @@ class Ports:
             if found.blocked is None:
                 return None
             words = found.blocked or "a socket that does not listen, of a process that cannot be found"
-            return Owner("unknown", words, None, _find(service.spec.launch.port or 0))
+            return Owner("unknown", words, None, find_out(service.spec.launch.port or 0))
         hosts = probed_hosts(service.spec.rules)
         beside = [sight for sight in found.sights if not in_the_way(sight.listener, hosts)]
         for sight in found.sights:
@@ -189,7 +172,7 @@ class Ports:
         port = sight.listener.port
         if not sight.holders:
             words = f"a process of user {sight.listener.uid} that this user may not look at"
-            return Owner("unknown", words, None, _find(port), listener=sight.listener)
+            return Owner("unknown", words, None, find_out(port), listener=sight.listener)
         first = sight.holders[0]
         words, pid = describe(first), first.proc.pid
         if len(sight.holders) > 1:
@@ -209,7 +192,7 @@ class Ports:
     def _kept(self, service: Service, words: str, listener: Listener) -> Owner | None:
         """A socket that the keeper holds for a service (LISTEN_FDS)."""
         known = self._engine.services.items()
-        name = next((name for name, other in known if _passed_on(other.spec.launch, listener.port)), "")
+        name = next((name for name, other in known if passed_on(other.spec.launch, listener.port)), "")
         if name == service.spec.id:
             return None
         words = f"{words}, which holds it for {name or 'a service that is gone'}"
@@ -220,7 +203,7 @@ class Ports:
         if orphaned:
             return "orphan", f"left over from {orphaned}: no run of midwatch any more", kill
         if holder.manager:
-            return "manager", f"managed by {holder.manager}", _end_of(holder) or kill
+            return "manager", f"managed by {holder.manager}", end_of(holder) or kill
         return "stranger", "a stranger", kill
 
     def _of_ours(self, holder: Holder) -> tuple[str, str]:
@@ -265,111 +248,3 @@ class Ports:
             service,
             PortBusy(run=run_id, port=port, klass=owner.klass, owner=redact(owner.words), pid=owner.pid, do=owner.do),
         )
-
-
-def survey(machine: Machine, port: int) -> Seen:
-    """In a worker thread: at most about a second. What cannot be read counts as nothing found."""
-    try:
-        listeners = machine.listeners(port)
-        sights = []
-        for listener in listeners:
-            holders = [machine.holder(pid) for pid in listener.pids[: defaults.PORT_HOLDERS]]
-            known = sorted((h for h in holders if h is not None), key=lambda h: (-h.age, h.proc.pid))
-            sights.append(Sight(listener, tuple(known)))
-        blocked = None if listeners or machine.bindable(port) else machine.blockers(port)
-    except OSError:
-        return Seen((), None)
-    return Seen(tuple(sights), blocked)
-
-
-def in_the_way(listener: Listener, hosts: frozenset[str]) -> bool:
-    """Would this socket make the service's bind fail? `hosts`: the addresses at which its probes ask.
-
-    A wildcard always does. A socket on one address of the other family, or on another address than the one that is
-    probed, does only if the service binds more than that: then its own start says so.
-    """
-    import ipaddress  # only where a port is taken
-
-    address = ipaddress.ip_address(listener.address.partition("%")[0])
-    mapped = getattr(address, "ipv4_mapped", None)
-    if mapped is not None:
-        address = mapped
-    asked = {ipaddress.ip_address(host) for host in hosts}
-    if address.is_unspecified:
-        alone = address.version == 6 and listener.v6only is True
-        return not alone or any(host.version == 6 for host in asked)
-    return address in asked if asked else address.version == 4
-
-
-def probed_hosts(rules: Rules) -> frozenset[str]:
-    """The literal addresses at which its probes expect the service. `localhost` is taken as IPv4."""
-    import ipaddress
-
-    from midwatch.engine.asking import target_of
-
-    found = set()
-    for probe in (rules.ready, rules.health, rules.deep):
-        place = target_of(probe) if probe is not None and not probe.any_owner else None
-        if place is None:
-            continue
-        host = "127.0.0.1" if place[0] == "localhost" else place[0]
-        try:
-            found.add(str(ipaddress.ip_address(host)))
-        except ValueError:
-            continue  # a name: asking a resolver takes too long
-    return frozenset(found)
-
-
-def describe(holder: Holder) -> str:
-    """One process in words: python server.py (pid 123, 2 h old, user bob)."""
-    user = f", user {holder.user}" if holder.user else ""
-    command = holder.command or "a process"
-    return f"{command} (pid {holder.proc.pid}, {format_seconds(max(0.0, holder.age))} old{user})"
-
-
-async def answer_of(listener: Listener) -> str:
-    """What is wrong with a listener, in words; "" when it reacts at all, be it by hanging up."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listener.address, listener.address)  # noqa: S104
-    patience = f"{defaults.PORT_ANSWER:g} s"
-    writer = None
-    try:
-        async with asyncio.timeout(defaults.PORT_ANSWER):
-            reader, writer = await asyncio.open_connection(host, listener.port)
-            writer.write(QUESTION)
-            await reader.read(1)
-            return ""
-    except TimeoutError:
-        if writer is None:
-            return f"it accepts no connection within {patience} (its queue is full): wedged"
-        return (
-            f"it accepts connections and answers nothing within {patience}: wedged (or its protocol does not answer "
-            "to an HTTP request)"
-        )
-    except OSError:
-        return ""  # reset, refused: it reacts, or it has gone meanwhile
-    finally:
-        if writer is not None:
-            writer.close()
-
-
-def _passed_on(launch: Launch, port: int) -> bool:
-    """Is this port one of the sockets that the keeper holds for the service?"""
-    return any(address.rpartition(":")[2] == str(port) for address in launch.listen)
-
-
-def _end_of(holder: Holder) -> str:
-    """The command with which its manager lets go of it, "" when that needs more knowledge."""
-    if holder.unit.endswith(".service"):
-        return f"systemctl stop {holder.unit}"
-    for engine in ("docker", "podman"):
-        if holder.manager.startswith(engine) and holder.unit:
-            return f"{engine} stop {holder.unit[:12]}"
-    if holder.manager.startswith("supervisord"):
-        return "supervisorctl status  # find its name, then: supervisorctl stop NAME"
-    return ""
-
-
-def _find(port: int) -> str:
-    if sys.platform == "darwin":
-        return f"sudo lsof -nP -iTCP:{port}"
-    return f"sudo ss -tanp 'sport = :{port}'"
