@@ -59,7 +59,7 @@ def test_the_callers_shell_is_not_in_it(cli: Cli, file: Path, monkeypatch: pytes
 def test_times_come_from_the_configuration(cli: Cli, file: Path) -> None:
     """D11: the daemon's patience is the sum of its stop groups, one service's its own ladder."""
     daemon = parse(cli("unit", "systemd", "-f", str(file)).out)
-    assert last(daemon, "Service", "TimeoutStopSec") == str(37 + 17 + 1 + 5)
+    assert last(daemon, "Service", "TimeoutStopSec") == str(37 + 17 + 1 + 5 + 30)
     web = parse(cli("unit", "systemd", "web", "-f", str(file)).out)
     assert last(web, "Service", "TimeoutStopSec") == str(17 + 1 + 5)
     assert last(web, "Service", "LimitNOFILE") == "20000:524288"
@@ -114,8 +114,9 @@ def test_only_what_matters_is_drift(cli: Cli, file: Path, tmp_path: Path) -> Non
     file.write_text(TEXT.replace('"30s"', '"50s"'))
     done = cli(*words, "--check", str(out))
     assert done.code == 1
-    assert "+TimeoutStopSec=80" in done.out
-    assert "finding: TimeoutStopSec is 60 s, but our own stop may take 74 s" in done.out
+    assert "+TimeoutStopSec=110" in done.out
+    file.write_text(TEXT.replace('"30s"', '"90s"'))
+    assert "finding: TimeoutStopSec is 90 s, but our own stop may take 114 s" in cli(*words, "--check", str(out)).out
 
 
 def test_a_foreign_unit_is_judged_without_a_configuration(cli: Cli, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import http.server
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -29,7 +30,7 @@ print("ready", flush=True); sys.stdin.read()
 STUB = """#!/bin/sh
 echo "$@" >>{log}
 case "$*" in *MainPID*) echo {pid};;
-*restart*) ls -l /proc/$$/fd >{log}.fds; sleep 30 >/dev/null 2>&1 & echo $! >{log}.pid;; esac
+*restart*) ls -l /proc/$$/fd >{log}.fds; sleep 30 >/dev/null 2>&1 & echo $! >>{log}.pids;; esac
 """
 
 pytestmark = [
@@ -74,9 +75,9 @@ class Bench:
     def close(self) -> None:
         for process in self.started:
             process.communicate()
-        pid = self.log.with_name("calls.pid")
-        if pid.exists():
-            os.kill(int(pid.read_text()), 9)
+        pids = self.log.with_name("calls.pids")
+        for pid in pids.read_text().split() if pids.exists() else []:
+            os.kill(int(pid), signal.SIGKILL)
 
 
 @pytest.fixture

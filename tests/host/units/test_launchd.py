@@ -45,7 +45,7 @@ def test_the_daemon_of_the_system() -> None:
     assert found["ProgramArguments"][1:] == ["up", "-f", "/srv/shop/midwatch.toml"]
     assert found["UserName"] == "ann"
     assert found["ThrottleInterval"] == 15
-    assert found["ExitTimeOut"] == 40
+    assert found["ExitTimeOut"] == 70
     assert found["EnvironmentVariables"]["MIDWATCH_HOME"] == "/srv/mw"
     assert found["Umask"] == 0o022
 

@@ -119,7 +119,7 @@ def test_the_daemon() -> None:
     expected = {
         "Type": "notify", "NotifyAccess": "all", "KillMode": "process", "Delegate": "yes",
         "FileDescriptorStoreMax": "64", "OOMPolicy": "continue",
-        "MemoryMax": None, "MemoryHigh": None, "WatchdogSec": "60", "TimeoutStopSec": "40",
+        "MemoryMax": None, "MemoryHigh": None, "WatchdogSec": "60", "TimeoutStopSec": "70",
         "ExecStart": "/usr/local/bin/midwatch up -f /srv/shop/midwatch.toml",
         "ExecStop": "/usr/local/bin/midwatch down --all",
         "ExecReload": "/usr/local/bin/midwatch reload -f /srv/shop/midwatch.toml",

@@ -82,8 +82,12 @@ class Facts(msgspec.Struct, frozen=True):
 
     @property
     def stop_timeout(self) -> int:
-        """How long the outer manager has to wait: longer than our own ladder (D11)."""
-        return math.floor(self.stop) + 1 + figures.STOP_SPARE
+        """How long the outer manager has to wait: longer than our own ladder (D11).
+
+        The daemon's services are nobody else's to end, so there its engine may also have to be replaced first.
+        """
+        hang = figures.ENGINE_HANG if self.shape == "daemon" else 0
+        return math.floor(self.stop) + 1 + figures.STOP_SPARE + hang
 
     @property
     def command(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ RESTART_PAUSE = 5  # s between two starts (UNI-3): long enough for a port to be 
 BURST = 5  # starts within the interval after which systemd gives the unit up
 SHORT_LIFE = 15  # s that a start which fails at once may still live; with the two above: 120 s (UNI-3)
 WATCHDOG = 60  # s; the keeper replaces a hung engine after 30, so this is for a hung keeper
+ENGINE_HANG = 30  # s after which the keeper replaces a hung engine: a stop may have to wait for that
 STOP_SPARE = 5  # s that the outer manager waits longer than our own stop ladder may take (D11)
 START_SPARE = 30  # s on top of what a start may honestly take
 DAEMON_START = 60  # s until the daemon has to be ready: 500 services are adopted in one
