@@ -57,7 +57,7 @@ def test_figures_used_outside_the_policy() -> None:
         "SCHEDULE_CHECK": 60.0, "SCHEDULE_BACK": 10800.0, "SCHEDULE_MISSED": 1000,
         "WATCH_DEBOUNCE": 0.5, "WATCH_MOST": 10.0, "WATCH_ROOTS": 2.0, "WATCH_POLL": 1.0, "WATCH_NAMED": 10,
         "WATCH_NICE": 10, "WATCH_RETRY": 1.0, "WATCH_RETRY_MOST": 60.0, "WATCH_LINE_BYTES": 65536,
-        "SERVICE_FILES": 4096, "PASSED_SOCKETS": 1024, "LOCK_CHECK": 60.0, "LOCK_MISSES": 3,
+        "SERVICE_FILES": 4096, "PASSED_SOCKETS": 1024, "LOCK_MISSES": 3,
     }  # fmt: skip
     pinned = {f.name for f in FIGURES.values() if f.test == d._PIN}
     assert set(figures) == pinned

@@ -1,45 +1,86 @@
-"""Somebody deletes the lock file of a living daemon, or another daemon has taken it (E12)."""
+"""E12 with real daemons: somebody deletes the lock file while its daemon runs. No service may be doubled or ended."""
 
 from __future__ import annotations
 
-import fcntl
-import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
-from tests.system.conftest import Instance, alive, wait_for
+import pytest
+from tests.system.conftest import Instance, alive, blind_up, wait_for
 
-CONFIG = '[service.a]\ncommand = ["sleep", "1000"]\n'
-
-
-def test_a_deleted_lock_is_made_again_before_a_second_daemon_can_start(instance: Instance) -> None:
-    """A cleaner of old files: within a beat the home is locked again, and that was said once."""
-    instance.up(CONFIG)
-    (instance.home / "lock").unlink()
-    wait_for((instance.home / "lock").exists, "the lock is there again")
-    [line] = wait_for(lambda: instance.journal("state.damaged"), "it is said")
-    assert "locked again" in line["problem"]
-    with (instance.home / "lock").open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            pass
-        else:
-            raise AssertionError("nobody holds it")
+ONE = "[service.a]\ncommand = ['sleep', '1000']\n"
 
 
-def test_a_daemon_that_lost_its_home_leaves_and_touches_nothing(instance: Instance) -> None:
-    """Somebody else holds the lock that is there now: keeper and engine go with 75, the service lives on."""
-    instance.up(CONFIG)
-    pid = instance.ps()["a"]["pid"]
-    daemon = instance.daemon()
-    other = instance.home / "lock.new"
-    fd = os.open(other, os.O_RDWR | os.O_CREAT, 0o600)
+@pytest.fixture
+def first(instance: Instance) -> Iterator[subprocess.Popen[str]]:
+    """A daemon whose end this test can see."""
+    (instance.folder / "midwatch.toml").write_text(ONE)
+    daemon = subprocess.Popen(
+        [sys.executable, "-m", "midwatch", "up"], cwd=instance.folder, stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        other.rename(instance.home / "lock")
-        wait_for(lambda: not alive(daemon["pid"]) and not alive(daemon["keeper_pid"]), "the daemon has left")
-        assert alive(pid)
+        instance.until(lambda rows: "a" in rows and rows["a"]["state"] == "up", "it is up")
+        yield daemon
     finally:
-        os.close(fd)
-    assert "leaves, the services stay" in (instance.home / "daemon.log").read_text()
-    instance.ok("up", "-d")
+        instance.down()
+        daemon.communicate(timeout=30)
+
+
+def copies(instance: Instance) -> list[int]:
+    """Living processes of the service, whoever they belong to."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            words, cwd = (entry / "cmdline").read_bytes(), (entry / "cwd").readlink()
+        except OSError:
+            continue
+        if words.endswith(b"sleep\x001000\x00") and cwd == instance.folder and alive(int(entry.name)):
+            found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.slow
+def test_a_deleted_lock_is_made_again_and_keeps_others_out(
+    instance: Instance, first: subprocess.Popen[str]
+) -> None:
+    """A cleaner of old files took it: said once, a second start is refused with 4 again, the service never noticed."""
+    pid = instance.ps()["a"]["pid"]
+    lock = instance.home / "lock"
+    lock.unlink()
+    wait_for(lock.exists, "the lock is made again")
+    wait_for(lambda: instance.journal("state.damaged"), "it is said")
+    second = instance.blind_up()
+    assert second.returncode == 4
+    assert f"pid {first.pid}" in second.stderr
     assert instance.ps()["a"]["pid"] == pid
+    assert len([line for line in instance.journal("state.damaged") if "lock" in line["problem"]]) == 1
+
+
+@pytest.mark.slow
+def test_a_second_daemon_that_got_in_takes_the_services_and_the_first_leaves(
+    instance: Instance, first: subprocess.Popen[str]
+) -> None:
+    """Lock lost: 75, without touching what is the other one's by now; one copy of the service, with its pid."""
+    pid = instance.ps()["a"]["pid"]
+    (instance.home / "lock").unlink()
+    second = subprocess.Popen(
+        blind_up(), cwd=instance.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    try:
+        _, err = first.communicate(timeout=30)
+        assert first.returncode == 75
+        assert "another daemon holds" in err
+        instance.until(lambda rows: rows["a"]["state"] == "up", "the second one serves")
+        assert instance.daemon()["keeper_pid"] == second.pid
+        assert copies(instance) == [instance.ps()["a"]["pid"]] == [pid]
+        instance.ok("stop", "a")
+        assert copies(instance) == []
+    finally:
+        instance.down()
+        second.communicate(timeout=30)

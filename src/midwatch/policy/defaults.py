@@ -138,7 +138,6 @@ WARM_GATES = _figure("WARM_GATES", 64, "waiting gates", "0.3 MB each; with more 
 # -- under another manager
 SERVICE_FILES = _figure("SERVICE_FILES", 4096, "open files", "256 (macOS) and 1024 are too few for a server; the soft limit is raised to it as far as the hard one allows (SVC-12)", _PIN)
 PASSED_SOCKETS = _figure("PASSED_SOCKETS", 1024, "descriptors", "more than that in LISTEN_FDS is nonsense", _PIN)
-LOCK_CHECK = _figure("LOCK_CHECK", 60.0, "s", "how often the lock file is looked at: a cleaner of old files may have taken it away (E12)", _PIN)
 LOCK_MISSES = _figure("LOCK_MISSES", 3, "looks in a row", "two that fail and one that works are no trouble (E12)", _PIN)
 
 # -- the engine
