@@ -83,7 +83,7 @@ def test_a_killed_keeper_alone(place: Place) -> None:
 
 @pytest.mark.parametrize("who", ["pid", "keeper_pid"], ids=["engine", "keeper"])
 def test_a_hang_ends_by_the_watchdog_and_the_services_live_on(place: Place, who: str) -> None:
-    """UNI-3: SIGSTOP: the pings stop, systemd kills and restarts the unit; the services are adopted; no corpse stays."""
+    """UNI-3: SIGSTOP: the pings stop, systemd kills and restarts the unit; services are adopted; no corpse stays."""
     unit, pids = started(place, WatchdogSec="3")
     daemon = place.ps()["daemon"]
     place.nested.run("kill", "-STOP", str(daemon[who]))
