@@ -114,8 +114,13 @@ def test_a_reexec_that_fails_changes_nothing(keeper: Keeper) -> None:
                        cwd=str(keeper.folder))["pid"]  # fmt: skip
     until(lambda: keeper.output("p.a.1"), "its log is open")
     count = descriptors(keeper.process.pid)
-    assert keeper.ask("reexec", argv=["/nope/python", "x"])["errno"] == "ENOENT"
-    assert keeper.ask("reexec", argv=["/etc/passwd", "x"])["errno"] == "EACCES"
+    plan, bad = str(keeper.folder / "plan.json"), keeper.folder / "bad.json"
+    bad.write_text('{"engine": null}')
+    wrong = {"ENOENT": ["/nope/python", plan], "EACCES": ["/etc/passwd", plan], "ENOEXEC": ["/bin/false", plan],
+             "EINVAL": [sys.executable, "-I", "-S", str(ENTRY), str(bad)]}  # fmt: skip
+    for number, argv in wrong.items():
+        assert keeper.ask("reexec", argv=argv)["errno"] == number
+    assert keeper.ask("reexec", argv=["/bin/true", str(keeper.folder / "nope.json")])["errno"] == "ENOENT"
     assert descriptors(keeper.process.pid) == count
     os.kill(keeper.process.pid, signal.SIGTERM)
     assert keeper.event("signal")["signum"] == signal.SIGTERM

@@ -103,7 +103,7 @@ def how(run: Run) -> int | None:
                     return status
                 os.readlink(f"/proc/{run.pid}/ns/user")  # the same permission
                 return 0
-        except OSError:
+        except (OSError, LookupError):
             pass
         info = bytearray(INFO_EXIT.to_bytes(64, "little"))
         try:
@@ -120,19 +120,19 @@ def attach(ask: Frame, ends: Ends) -> tuple[Run, Frame]:
     """A run that outlived its keeper, and in words what of its output cannot be had again."""
     run, lost = Run(ask["run"]), {}
     run.pid, run.start, run.adopted = ask["pid"], ask["start"], True
+    streams = [Stream(run.run, name, **facts) for name, facts in ask["streams"].items()]
     ends.watch(run)
     trusted = {os.geteuid(), ask.get("uid", 0)}
     try:
         trusted.add(os.stat(f"/proc/{run.pid}").st_uid)
     except OSError:
         pass
-    for name, facts in ask["streams"].items():
-        stream = Stream(run.run, name, **facts)
+    for stream in streams:
         try:
             stream.reopen(trusted)
-            run.streams[name] = stream
-        except OSError as e:
-            lost[name] = f"{stream.fifo}: {e.strerror}"
+            run.streams[stream.name] = stream
+        except (OSError, ValueError) as e:
+            lost[stream.name] = f"{stream.fifo}: {getattr(e, 'strerror', e)}"
     return run, lost
 
 

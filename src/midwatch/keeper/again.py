@@ -14,9 +14,10 @@ import os
 import resource
 import signal
 import sys
+import time
 
 from midwatch.keeper import engine, spawn
-from midwatch.keeper.pump import Stream
+from midwatch.keeper.pump import NULL, Stream
 from midwatch.keeper.spawn import FILES, MOST, OURS, Run
 from midwatch.keeper.wire import Frame
 
@@ -25,37 +26,54 @@ if TYPE_CHECKING:
     from midwatch.keeper.main import Keeper
 
 TABLE = 1  # its version: a successor reads what it knows of any, and keeps every child it finds a pid of
-STILL = 5.0  # s that a disk may hold up the pump before we say that it cannot be done now
+STILL = 5.0  # s that a disk may hold up the pump, and loading the new program may take
 PASSED = ("gate", "watch") if sys.platform == "linux" else ("gate",)  # elsewhere watch is no descriptor
 RUN = ("run", "pid", "start", "gate", "watch", "adopted", "ended")
 STREAM = ("name", "fifo", "log", "limit", "src", "size", "copies", "discard", "lost", "errno")
 
 
 def execute(keeper: Keeper, argv: list[str]) -> None:
-    """Does not return, unless exec fails: then all is as before and OSError says why."""
+    """Does not return, or all is as before and OSError says why."""
     if keeper.engine.host is not None:
         raise OSError(errno.EOPNOTSUPP, "part of another program")
+    check(argv)
     if not keeper.pump.lock.acquire(True, STILL):
         raise OSError(errno.EAGAIN, "the disk holds up the output")
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    keeper.woken()  # what came until now; all else comes after the exec
-    table = describe(keeper, sorted(mask))
-    fds = [fd for run in table["runs"] for fd in (*(run[k] for k in PASSED), *(s["src"] for s in run["streams"]))]
-    fds = [fd for fd in (*fds, *(s[0] for s in table["sockets"].values())) if fd >= 0]
+    passed: list[int] = []
     try:
+        keeper.woken()  # what came until now; all else comes after the exec
+        table = describe(keeper, sorted(mask))
+        fds = [fd for run in table["runs"] for fd in (*(run[k] for k in PASSED), *(s["src"] for s in run["streams"]))]
+        passed = [fd for fd in (*fds, *(s[0] for s in table["sockets"].values())) if fd >= 0]
         with open(unnamed(argv[-1] + ".table"), "r+b", 0) as f:
             f.write(json.dumps(table).encode())
             f.seek(0)
-            for fd in (*fds, f.fileno()):
+            for fd in (*passed, f.fileno()):
                 os.set_inheritable(fd, True)
             resource.setrlimit(FILES, MOST)
             os.execv(argv[0], [*argv, str(f.fileno())])
     finally:
-        for fd in fds:
+        for fd in passed:
             os.set_inheritable(fd, False)
         resource.setrlimit(FILES, OURS)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         keeper.pump.lock.release()
+
+
+def check(argv: list[str]) -> None:
+    """Can its plan be read and its program be loaded? After an exec into a broken one nobody would be left."""
+    with open(argv[-1], encoding="utf-8") as f:
+        if not json.load(f)["engine"]:
+            raise OSError(errno.EINVAL, f"no engine in {argv[-1]}")
+    pid = spawn.start(argv[:-1], argv[0], dict(os.environ), (NULL, -1, -1), keep=())
+    end = time.monotonic() + STILL
+    while (done := os.waitpid(pid, os.WNOHANG))[0] == 0:
+        if time.monotonic() > end:
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.005)
+    if done[1]:
+        raise OSError(errno.ENOEXEC, f"{argv[:-1]} cannot be loaded: status {done[1]}")
 
 
 def unnamed(path: str) -> int:

@@ -47,7 +47,7 @@ class Engine:
     def count(self, waited: float) -> None:
         """Count a silence; a wait that took longer than asked was not the engine's: all of us stood still."""
         self.silent += waited if waited < self.hang / 3 + 1 else 0
-        if self.beats and self.link and self.silent >= self.hang:
+        if self.beats and self.link and self.host is None and self.silent >= self.hang:
             complain(f"the engine has said nothing for {self.silent:.0f} s: ending it")
             self.hang_up()
             self.hung, self.due = True, 0.0

@@ -139,7 +139,7 @@ class Keeper:
                 self.engine.ended(os.WEXITSTATUS(status) or 128 + os.WTERMSIG(status))
         if self.ends.runs:
             for run, facts in self.ends.over():
-                if self.pids[run.pid] is run:  # else: its number is already a child's
+                if self.pids.get(run.pid) is run:  # else: its number is already a child's
                     del self.pids[run.pid]
                 run.ended = facts
                 ended.append(run)

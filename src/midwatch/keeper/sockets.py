@@ -57,8 +57,10 @@ class Sockets:
         """Let go of it; those that have inherited it go on."""
         if had := self.named.pop(name, None):
             had[0].close()
-            if had[1].startswith("/") and os.path.exists(had[1]):
-                os.unlink(had[1])
+            try:
+                os.unlink(had[1] if had[1].startswith("/") else "")
+            except OSError:
+                pass
 
     def passed(self, names: list[str]) -> list[int]:
         """Their descriptors, blocking again whatever the last service has made of them."""
