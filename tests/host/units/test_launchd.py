@@ -62,6 +62,14 @@ def test_generated_files_are_stable_and_clean(facts: Facts) -> None:
     assert "AbandonProcessGroup" not in text
 
 
+def test_what_the_file_itself_says() -> None:
+    """UNI-2, UNI-6: one manager at a time; what is left out. No two dashes, which end a comment of XML."""
+    text = launchd.make(web(shape="exec", skipped=("logs -- all",)))
+    assert "<!-- Do not also start it by hand: this job is the one who does. -->" in text
+    assert "<!-- Not done here: logs - - all -->" in text
+    plistlib.loads(text.encode())
+
+
 def test_awkward_words_survive() -> None:
     """UNI-7: XML's own characters, blanks, percent signs."""
     facts = web(file="/srv/a & b/<100%>/midwatch.toml", folder="/srv/a & b/<100%>")

@@ -45,7 +45,11 @@ def make(facts: Facts) -> str:
     job["Umask"] = 0o022 if facts.umask is None else facts.umask
     if facts.nice is not None and facts.shape == "direct":
         job["Nice"] = facts.nice
-    text = plistlib.dumps(job, sort_keys=False).decode()
+    lines = plistlib.dumps(job, sort_keys=False).decode().splitlines(keepends=True)
+    notes = ["Do not also start it by hand: this job is the one who does."]
+    notes += [f"Not done here: {one}" for one in facts.skipped]
+    comments = [f"<!-- {one.replace('--', '- -')} -->\n" for one in notes]  # two dashes would end it
+    text = "".join([*lines[:HEAD_LINES], *comments, *lines[HEAD_LINES:]])
     return stamped(text, facts, "<!-- ", " -->", HEAD_LINES)
 
 

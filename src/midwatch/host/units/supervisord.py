@@ -17,6 +17,7 @@ def make(facts: Facts) -> str:
     """The [program:x] section, stamped."""
     lines = [
         f"; Made by: {single_line('the command', facts.again)}",
+        "; Do not also start it by hand: this section is the one who does.",
         *(f"; Not done here: {one}" for one in facts.skipped),
         f"[program:{facts.unit}]",
         f"command={_escaped(' '.join(_quoted(word) for word in facts.command))}",
