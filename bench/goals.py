@@ -104,6 +104,7 @@ GOALS = (
         1.0,
         True,
     ),
+    Goal("connections dropped in restarts", "sockets", ("failures",), fixed(0.0), "0", "socket passed on"),
     Goal("log MB/s, peers", "logs", (RATE,), peers_best(RATE, highest=True), "best peer", ROTATED, 1.0, True),
 )
 

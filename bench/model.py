@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-Measure = Literal["restart", "memory", "cpu", "start500", "logs"]
-MEASURES: tuple[Measure, ...] = ("restart", "memory", "cpu", "start500", "logs")
+Measure = Literal["restart", "memory", "cpu", "start500", "logs", "sockets"]
+MEASURES: tuple[Measure, ...] = ("restart", "memory", "cpu", "start500", "logs", "sockets")
 Trigger = Literal["exit", "kill"]
 
 
@@ -49,6 +49,7 @@ class Variant:
     triggers: tuple[Trigger, ...] = ("exit", "kill")
     capture: Capture | None = None
     note: str = ""
+    listen: tuple[str, ...] = ()  # addresses that the peer opens and passes on
     life_s: float | None = (
         None  # restart: how long a child lives before it is ended, if not as long as all others
     )

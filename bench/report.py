@@ -23,6 +23,7 @@ TITLES: dict[Measure, str] = {
     "cpu": "Own CPU when idle (seconds a minute)",
     "start500": "Starting 500 services (s)",
     "logs": "Log throughput: 100-byte lines in 64 kB writes",
+    "sockets": "Restarts under load: connections dropped",
 }
 
 
@@ -189,12 +190,22 @@ def _logs(results: Sequence[Result]) -> list[Column]:
     ]
 
 
+def _sockets(_: Sequence[Result]) -> list[Column]:
+    return [
+        Column("restarts", _figure("restarts", 0)),
+        Column("requests", _figure("asked", 0)),
+        Column("dropped", _figure("failures", 0)),
+        Column("longest request ms", _figure("longest_ms", 1)),
+    ]
+
+
 COLUMNS: dict[Measure, Callable[[Sequence[Result]], list[Column]]] = {
     "restart": _restart,
     "memory": _memory,
     "cpu": _cpu,
     "start500": _start,
     "logs": _logs,
+    "sockets": _sockets,
 }
 
 

@@ -42,6 +42,10 @@ class Peer:
         """Write the configuration into the plan's folder."""
         raise NotImplementedError
 
+    def command_line(self) -> list[str]:
+        """The program that commands it."""
+        raise NotImplementedError
+
     def argv(self, plan: Plan) -> list[str]:
         """The start command; it stays in the foreground unless `start` is replaced too."""
         raise NotImplementedError

@@ -58,6 +58,8 @@ class Midwatch(Peer):
         lines = ['[midwatch]\nproject = "bench"\n']
         for service in plan.services:
             lines.append(f"[service.{service.name}]\ncommand = {json.dumps(service.argv)}\n")
+            if plan.variant.listen:
+                lines.append(f"listen = {json.dumps(plan.variant.listen)}\n")
             if plan.variant == NONE:
                 lines.append('contain = "none"\n')
             if len(plan.services) == 1:
@@ -70,6 +72,9 @@ class Midwatch(Peer):
     def env(self, plan: Plan) -> dict[str, str]:
         env = {**super().env(plan), "MIDWATCH_HOME": str(plan.folder / "home")}
         return env if len(self.command) == 1 else {**env, "PYTHONPATH": str(ROOT / "src")}
+
+    def command_line(self) -> list[str]:
+        return self.command
 
     def argv(self, plan: Plan) -> list[str]:
         return [*self.command, "up", "-d", "-f", str(plan.folder / "midwatch.toml")]

@@ -12,21 +12,25 @@ import signal
 import socket
 import sys
 import threading
+import time
 
 ANSWER = b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%s"
 
 
-def serve() -> None:
+def serve(where: str) -> None:
     """Answers each request with its pid."""
     told, tell = os.pipe()
     os.set_blocking(tell, False)
     signal.signal(signal.SIGTERM, lambda *_: os.write(tell, b"x"))
-    assert os.environ["LISTEN_PID"] == str(os.getpid())
-    count = int(os.environ["LISTEN_FDS"])
-    listeners = [socket.socket(fileno=3 + number) for number in range(count)]
+    if where:  # for comparison: without a socket that was passed on
+        host, _, port = where.rpartition(":")
+        listeners = [socket.create_server((host, int(port)), backlog=4096)]
+    else:
+        assert os.environ["LISTEN_PID"] == str(os.getpid())
+        listeners = [socket.socket(fileno=3 + number) for number in range(int(os.environ["LISTEN_FDS"]))]
+        say(f"serving {len(listeners)} as {os.environ['LISTEN_FDNAMES']}")
     for listener in listeners:
         listener.setblocking(False)
-    say(f"serving {count} as {os.environ['LISTEN_FDNAMES']}")
     while True:
         ready, _, _ = select.select([told, *(listener.fileno() for listener in listeners)], [], [])
         if told in ready:
@@ -50,16 +54,20 @@ def hammer(where: str, threads: int) -> None:
     """Connect, ask, read the whole answer, again."""
     over = threading.Event()
     asked = [0] * threads
+    longest = [0.0] * threads
     failed: list[str] = []
     servers: set[str] = set()
 
     def work(number: int) -> None:
         while not over.is_set():
+            began = time.monotonic()
             try:
                 servers.add(ask(where))
             except (OSError, ValueError) as error:
                 failed.append(repr(error))
+                time.sleep(0.001)  # refused at once: not more tries than with a server
             asked[number] += 1
+            longest[number] = max(longest[number], time.monotonic() - began)
 
     workers = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
     for worker in workers:
@@ -69,7 +77,8 @@ def hammer(where: str, threads: int) -> None:
     over.set()
     for worker in workers:
         worker.join()
-    say(json.dumps({"asked": sum(asked), "failed": failed[:10], "failures": len(failed), "servers": len(servers)}))
+    counted = {"asked": sum(asked), "failed": failed[:10], "failures": len(failed), "servers": len(servers)}
+    say(json.dumps({**counted, "longest_ms": round(max(longest) * 1000, 1)}))
 
 
 def say(text: str) -> None:
@@ -99,6 +108,6 @@ def ask(where: str) -> str:
 
 if __name__ == "__main__":
     if sys.argv[1] == "serve":
-        serve()
+        serve(sys.argv[2] if len(sys.argv) > 2 else "")
     else:
         hammer(sys.argv[2], int(sys.argv[3]))
