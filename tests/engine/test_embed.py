@@ -110,10 +110,10 @@ class Stage:
         return [event for event in self.events if event["event"] in names]
 
 
-@pytest.fixture
-def stage(home: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+@pytest.fixture(params=[False, True], ids=["bare", "cgroups"])
+def stage(home: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Stage:
     monkeypatch.delenv("MIDWATCH_RUN", raising=False)
-    return Stage(home)
+    return Stage(home, cgroups=request.param)
 
 
 def test_it_keeps_a_service_alive_and_ends_it_with_the_context(stage: Stage) -> None:
@@ -297,7 +297,7 @@ def test_the_keeper_killed_ends_what_it_had(stage: Stage) -> None:
         sup = stage.supervisor()
         await sup.start()
         await sup.wait(timeout=5)
-        stage.keeper.engine = None  # no frame of it comes any more
+        stage.keeper.engine, stage.keeper.deaf = None, True  # no frame reaches anybody any more
         stage.keeper.gone()
         await asyncio.sleep(30)
         with pytest.raises(midwatch.SupervisorError, match="killed the keeper"):
@@ -329,6 +329,24 @@ def test_cancelled_in_the_middle_of_a_stop_it_hurries(stage: Stage) -> None:
 
     assert stage.run(scenario()) < 60
     assert not [p for p in stage.machine.procs.values() if p.main and p.status is None]
+
+
+def test_what_cannot_be_ended_is_said(stage: Stage) -> None:
+    """3.2: a process that not even KILL ends is named, not hidden; the lock is released all the same."""
+
+    async def scenario() -> None:
+        sup = stage.supervisor()
+        await sup.start()
+        await sup.wait(timeout=5)
+        [main] = [p for p in stage.machine.procs.values() if p.main and "/bin/w" in p.argv]
+        main.kernel_stuck, main.ignores = True, {15}
+        with pytest.raises(midwatch.SupervisorError, match="not everything could be"):
+            await sup.stop()
+        assert not sup.running
+        async with stage.supervisor({"v": {"command": ["/bin/v"]}}, keeper=Played(stage.machine)):
+            pass
+
+    stage.run(scenario())
 
 
 def test_an_injected_clock_is_what_the_record_takes_for_the_time(stage: Stage) -> None:

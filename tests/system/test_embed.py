@@ -104,6 +104,29 @@ def test_it_can_be_used_from_any_thread_and_from_its_own_callbacks(home: Path) -
     sup.stop()
 
 
+def test_calls_that_race_with_the_end_always_return(home: Path) -> None:
+    """Twenty rounds: status from four threads while it stops; each call answers or says that supervision has ended."""
+    services = {"w": {"command": [sys.executable, "-S", "-c", "__import__('time').sleep(300)"]}}
+    for _ in range(20):
+        sup = midwatch.Supervisor(home=home, services=services, control=False)
+        sup.start()
+
+        def ask(sup: midwatch.Supervisor = sup) -> None:
+            try:
+                while True:
+                    assert len(sup.status()) == 1
+            except midwatch.SupervisorError:
+                pass
+
+        threads = [threading.Thread(target=ask, daemon=True) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        sup.stop(now=True)
+        for thread in threads:
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
+
+
 def test_the_command_line_sees_it(home: Path) -> None:
     """`ps`, `stop`, `logs` and `why` work on an embedded instance as on any: MIDWATCH_HOME names its home."""
     def cli(*arguments: str) -> str:

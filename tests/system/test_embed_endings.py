@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -128,6 +129,87 @@ def test_a_sync_host_keeps_its_own_signal_handlers(
     assert host.until("ended by") == f"ended by got {signum.value}\n"
     assert host.end()[0] == 0
     nothing_left(home)
+
+
+@pytest.mark.parametrize("form", ["sync", "async"])
+def test_a_second_interrupt_skips_the_grace(home: Path, program: Callable[[str], Program], form: str) -> None:
+    """D7: with a grace of ten minutes and a worker that ignores TERM the second Ctrl-C is what ends it."""
+    patient = "SERVICES['w']['stop']['grace'] = '10m'\n"
+    sync = "try:\n    with make() as sup:\n        sup.wait(); say('up'); time.sleep(300)\n"
+    sync += "except KeyboardInterrupt: say('mine')"
+    coroutine = ASYNC.format(body="await asyncio.sleep(300)").replace("asyncio.run(main())", (
+        "try: asyncio.run(main())\nexcept KeyboardInterrupt: say('mine')"))  # fmt: skip
+    host = program(patient + (sync if form == "sync" else coroutine))
+    host.until("up")
+    both_run(home)
+    host.process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        host.process.wait(1)
+    host.process.send_signal(signal.SIGINT)
+    host.until("mine")
+    assert host.end()[0] == 0
+    assert not ours(home)
+
+
+def test_a_start_that_is_given_up_leaves_nothing(home: Path, program: Callable[[str], Program]) -> None:
+    """Cancelled while it begins: what had begun is ended before the cancellation goes on."""
+    host = program(
+        """
+        async def main():
+            sup = make()
+            for patience in (0.0001, 0.01, 0.03, 0.06):
+                try:
+                    async with asyncio.timeout(patience):
+                        async with sup: pass
+                except TimeoutError: pass
+                held = midwatch.Supervisor(home=HOME, services=SERVICES)
+                held.start(); held.stop()
+            say("done")
+        asyncio.run(main())
+        """
+    )
+    host.until("done")
+    code, words = host.end()
+    assert (code, words) == (0, "")
+    assert not ours(home)
+
+
+def test_a_lock_that_is_removed_ends_it(home: Path, program: Callable[[str], Program]) -> None:
+    """E12: within some seconds everything is stopped; the host is told by an event, and by the end of its context."""
+    host = program(
+        """
+        def on_event(event):
+            if event["event"] == "daemon.stopped": say("lost", event["code"])
+        try:
+            with make(on_event=on_event) as sup:
+                sup.wait(); say("up")
+                while sup.running: time.sleep(0.05)
+        except midwatch.SupervisorError as error: say("told", error)
+        """
+    )
+    host.until("up")
+    both_run(home)
+    (home / "lock").unlink()
+    assert host.until("lost") == "lost 75\n"
+    assert "was removed or replaced; start it anew" in host.until("told")
+    assert host.end()[0] == 0
+    nothing_left(home)
+
+
+def test_a_host_whose_loop_is_stuck_keeps_no_service_waiting(home: Path, program: Callable[[str], Program]) -> None:
+    """Lesson 6: whoever can be starved cannot guard; the engine is not in the host's loop."""
+    host = program(
+        """
+        SERVICES["w"]["command"] = [sys.executable, "-S", "-c", "pass"]
+        async def main():
+            async with make() as sup:
+                time.sleep(2)
+                say("restarts", (await sup.status())[0]["restarts"]["clean"])
+        asyncio.run(main())
+        """
+    )
+    assert int(host.until("restarts").split()[1]) >= 5
+    assert host.end()[0] == 0
 
 
 @pytest.mark.parametrize("form", ["sync", "async"])

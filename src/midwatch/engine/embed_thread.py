@@ -3,7 +3,7 @@
 A host whose own loop is busy, or that has none, does not keep its services waiting, and at the end every timer and
 task of the engine goes with the loop. A fork of the host that does not exec would hold the keeper's socket and the
 lock open behind its back: its child lets go of both. Must not know what runs in the loop. Tests:
-tests/system/test_embed.py.
+tests/system/test_embed.py, test_embed_endings.py.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ class EngineThread:
         self.pid = os.getpid()
         self.begun: concurrent.futures.Future[None] = concurrent.futures.Future()
         self.ended: concurrent.futures.Future[None] = concurrent.futures.Future()
-        self._asked = False
+        self._lock = threading.Lock()
+        self._refusing = False
         self._thread = threading.Thread(target=self._run, name="midwatch-engine", daemon=True)
 
     def begin(self) -> concurrent.futures.Future[None]:
@@ -53,9 +54,10 @@ class EngineThread:
         """Run a coroutine in the engine's loop. Raises SupervisorError when there is none any more."""
         if self.pid != os.getpid():
             raise SupervisorError(f"this Supervisor belongs to process {self.pid}, of which this one is a fork")
-        if self._loop is None or self.ended.done() or self._loop.is_closed():
-            raise _why(self.host)
-        return asyncio.run_coroutine_threadsafe(what(), self._loop)
+        with self._lock:
+            if self._loop is None or self._refusing:
+                raise _why(self.host)
+            return asyncio.run_coroutine_threadsafe(what(), self._loop)
 
     def end(self, now: bool) -> concurrent.futures.Future[None]:
         """Ask for the end (again, with `now`, for a quick one); the future is done when nothing is left."""
@@ -89,6 +91,7 @@ class EngineThread:
             return
         finally:
             _open.discard(self)
+            self._refuse()
         _finish(self.ended, self.host)
 
     async def _live(self) -> None:
@@ -98,6 +101,13 @@ class EngineThread:
         await self.host.open()
         self.begun.set_result(None)
         await self.host.over.wait()
+        self._refuse()
+        await asyncio.sleep(0)  # what was asked for until now has begun, and is cancelled with the loop at the latest
+
+    def _refuse(self) -> None:
+        """From now on: a call that came in while the loop closes would never be answered."""
+        with self._lock:
+            self._refusing = True
 
     def let_go(self) -> None:
         """In a fork's child: the numbers stay taken, what they meant is closed."""
