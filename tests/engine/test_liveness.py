@@ -164,6 +164,17 @@ def test_a_service_that_pings_is_left_alone_and_one_that_stops_is_restarted(bare
     assert [e["reason"] for e in bare.events("evidence.captured")] == ["watchdog"]
 
 
+def test_after_a_pause_of_everything_it_gets_its_time_again(bare: Stagehand, speaker: Speaker) -> None:
+    """A stopped container: we come as late as it does, so nobody is blamed; then silence counts again."""
+    bare.apply(a_spec(watchdog=10.0))
+    bare.pass_time(5)
+    bare.machine.awake += 3600
+    bare.settle()
+    assert bare.events("health.failed") == []
+    bare.pass_time(10.1)
+    assert len(bare.events("health.failed")) == 1
+
+
 def test_trigger_and_another_interval(bare: Stagehand, speaker: Speaker) -> None:
     """WATCHDOG_USEC=n changes the promise, WATCHDOG=trigger breaks it at once; nonsense changes nothing."""
     bare.apply(a_spec(watchdog=10.0))

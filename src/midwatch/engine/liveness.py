@@ -143,7 +143,15 @@ class Watchdog:
     def _wind(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._bark)
+        self._timer = asyncio.get_running_loop().call_later(self._seconds, self._due)
+
+    def _due(self) -> None:
+        """Time is up, unless we come late ourselves: paused with everything else, it has to get its time again."""
+        late = 0.0 if self._timer is None else asyncio.get_running_loop().time() - self._timer.when()
+        if late > defaults.WATCHDOG_LATE:
+            self._wind()
+        else:
+            self._bark()
 
     def _heard(self, said: dict[str, str]) -> None:
         asked = said.get("WATCHDOG_USEC", "")

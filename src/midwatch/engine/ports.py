@@ -26,6 +26,7 @@ from midwatch.engine.portsight import (
     passed_on,
     probed_hosts,
     survey,
+    user_of,
 )
 from midwatch.machine.ports import Holder, Listener
 from midwatch.model.event import PortBusy
@@ -171,7 +172,7 @@ class Ports:
         """ORP-1: the class of who holds a socket. None: it shares the port with the service on purpose."""
         port = sight.listener.port
         if not sight.holders:
-            words = f"a process of user {sight.listener.uid} that this user may not look at"
+            words = f"a process of {user_of(sight.listener.uid)} that this user may not look at"
             return Owner("unknown", words, None, find_out(port), listener=sight.listener)
         first = sight.holders[0]
         words, pid = describe(first), first.proc.pid

@@ -97,6 +97,16 @@ def probed_hosts(rules: Rules) -> frozenset[str]:
     return frozenset(found)
 
 
+def user_of(uid: int) -> str:
+    """A user's name, or the number."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
 def describe(holder: Holder) -> str:
     """One process in words: python server.py (pid 123, 2 h old, user bob)."""
     user = f", user {holder.user}" if holder.user else ""

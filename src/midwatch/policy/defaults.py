@@ -86,6 +86,7 @@ HEALTH_FAILURES = _figure("HEALTH_FAILURES", 3, "consecutive failures", "HLT-4, 
 DEEP_EVERY = _figure("DEEP_EVERY", 30.0, "s", "HLT-4: a deep probe costs the service something", _PIN)
 DEEP_TIMEOUT = _figure("DEEP_TIMEOUT", 10.0, "s", "HLT-4: lock, store and database are asked one after the other", _PIN)
 DEEP_FAILURES = _figure("DEEP_FAILURES", 3, "consecutive failures", "HLT-4: three in a row", _PIN)
+WATCHDOG_LATE = _figure("WATCHDOG_LATE", 1.0, "s", "a loop that is later than this stood still itself, often with the whole container", _PIN)
 BACKLOG_EVERY = _figure("BACKLOG_EVERY", 5.0, "s", "HLT-6: between two looks at the accept queues", _PIN)
 BACKLOG_SAMPLES = _figure("BACKLOG_SAMPLES", 3, "looks in a row", "HLT-6: a queue that is empty now and then is served", _PIN)
 
