@@ -258,6 +258,32 @@ def test_the_heir_of_a_launcher_is_followed(keeper: Keeper, engine_dies: bool) -
     assert keeper.table() == []
 
 
+@pytest.mark.slow
+def test_an_heir_that_dies_at_that_moment(keeper: Keeper) -> None:
+    """ORP-7: one that ends while it is looked at: its own code by wait4, once, or ESRCH; 40 times."""
+    told = 0
+    for number in range(40):
+        run = f"p.a.{number}"
+        keeper.spawn(run, ["sh", "-c", f"(sleep 0.{number % 10:02}; exit 5) & echo $!"])
+        assert keeper.event("exited", run)["status"] == 0
+        heir = int(until(partial(_line, keeper, run), "its pid is written"))
+        try:
+            start = start_of(heir)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        answer = keeper.ask("follow", run=run, pid=heir, start=start)
+        if "ok" in answer:
+            told += 1
+            ended = keeper.event("exited", run)
+            assert (ended["pid"], ended["status"]) == (heir, 5 << 8)
+            assert ended["max_rss_bytes"] > 0
+        else:
+            assert answer["errno"] == "ESRCH"
+    assert told
+    keeper.quiet(0.2)
+    assert [f for f in keeper.frames if f.get("ev") == "exited"] == []
+
+
 def test_an_heir_that_is_nobodys_child_is_followed(keeper: Keeper) -> None:
     """ORP-7: one that was re-parented elsewhere is watched like an adopted run; its code is true."""
     other = subprocess.Popen(["sh", "-c", "read x; exit 8"], stdin=subprocess.PIPE)
@@ -267,6 +293,11 @@ def test_an_heir_that_is_nobodys_child_is_followed(keeper: Keeper) -> None:
     other.communicate(b"go\n")
     ended = keeper.event("exited")
     assert (ended["pid"], ended["status"]) == (other.pid, 8 << 8) or (ended["status"] is None and not _tells())
+
+
+def _line(keeper: Keeper, run: str) -> bytes:
+    text = keeper.output(run)
+    return text if text.endswith(b"\n") else b""
 
 
 def _grown(keeper: Keeper, size: int) -> bool:

@@ -27,7 +27,8 @@ class Ends:
     """All of them behind one descriptor, which is made when the first one comes."""
 
     def __init__(self) -> None:
-        self.fd, self.looked = -1, 0.0  # looked: when all of them were last known to live
+        self.fd = -1
+        self.looked = self.before = 0.0  # when we last looked, and when we had before that and all lived
         self.runs: dict[int, Run] = {}  # by pidfd, or pid
 
     def watch(self, run: Run) -> None:
@@ -54,22 +55,22 @@ class Ends:
             os.close(run.watch)  # leaves the epoll by that
         run.watch = -1
 
-    def over(self) -> list[tuple[Run, Frame]]:
-        """Who ended, and how as far as it can be known; `unseen`: the seconds in which an unknown end happened."""
-        now, gone = time.monotonic(), []
+    def ready(self) -> list[Run]:
+        """Who ended. Asked before wait4 is: whoever is still here after that is not our child."""
+        self.looked, self.before = time.monotonic(), self.looked
+        if not self.runs:
+            return []
         if sys.platform == "linux":
-            gone = [self.runs[fd] for fd, _ in self.poll.poll(0) if fd in self.runs]
-        else:
-            gone = [self.runs[e.ident] for e in self.poll.control(None, 100, 0) if e.ident in self.runs]
-        told = []
-        for run in gone:
-            facts: Frame = {"status": how(run), "cpu_seconds": None, "max_rss_bytes": None}
-            if facts["status"] is None:
-                facts["unseen"] = now - self.looked
-            told.append((run, facts))
-            self.forget(run)
-        self.looked = now
-        return told
+            return [self.runs[fd] for fd, _ in self.poll.poll(0)]
+        return [self.runs[e.ident] for e in self.poll.control(None, 100, 0) if e.ident in self.runs]
+
+    def over(self, run: Run) -> Frame:
+        """How it ended, as far as it can be known; `unseen`: the seconds in which an unknown end happened."""
+        facts: Frame = {"status": how(run), "cpu_seconds": None, "max_rss_bytes": None}
+        if facts["status"] is None:
+            facts["unseen"] = self.looked - self.before
+        self.forget(run)
+        return facts
 
 
 def identify(pid: int, start: int) -> int:

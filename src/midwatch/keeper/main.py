@@ -123,6 +123,7 @@ class Keeper:
     def reap(self) -> None:
         """Collect everything that ended: runs, the engine, orphans. The only place that waits for any pid."""
         ended: list[Run] = []
+        gone = self.ends.ready()
         while True:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
@@ -137,12 +138,13 @@ class Keeper:
                 ended.append(run)
             elif pid == self.engine.pid:
                 self.engine.ended(os.WEXITSTATUS(status) or 128 + os.WTERMSIG(status))
-        if self.ends.runs:
-            for run, facts in self.ends.over():
-                if self.pids.get(run.pid) is run:  # else: its number is already a child's
-                    del self.pids[run.pid]
-                run.ended = facts
-                ended.append(run)
+        for run in gone:
+            if run.ended:
+                continue
+            if self.pids.get(run.pid) is run:  # else: its number is already a child's
+                del self.pids[run.pid]
+            run.ended = self.ends.over(run)
+            ended.append(run)
         strays = self.strays() if ended else []
         for run in ended:
             run.ended["at"] = run.ended["ended_at"] = time.monotonic()
