@@ -137,6 +137,7 @@ def test_addresses_to_listen_on(read: Read) -> None:
         ("['::1:80']", "listen[0]", "is no address to listen on"),
         ("['[127.0.0.1]:80']", "listen[0]", "is no address to listen on"),
         ("['127.0.0.1:80', '127.0.0.1:080']", "listen[1]", "is listed twice"),
+        ("['0.0.0.0:80', '[::]:80']", "listen", "takes the IPv4 connections too"),
         ("[]", "listen", "0 sockets"),
         ("['a/1', 'a/2', 'a/3', 'a/4', 'a/5', 'a/6']", "listen", "6 sockets"),
         (f"['/{'x' * 107}']", "listen", "longer than 107 bytes"),

@@ -97,14 +97,17 @@ def test_other_addresses_restart_it_and_a_stop_closes_them(instance: Instance, f
 
 
 def test_instances_share_one_socket(instance: Instance, free_port: int) -> None:
-    """Each serves; nobody is refused while they restart one by one."""
+    """Each serves; nobody is refused while they restart one by one. HLT-2: the shared listener is each one's own."""
     where = f"127.0.0.1:{free_port}"
-    instance.up(config(where, more="instances = 2\n"))
+    health = f'{{ http = "http://{where}/", every = "500ms", failures = 1 }}'
+    instance.up(config(where, more=f"instances = 2\nready = {{ http = 'http://{where}/' }}\nhealth = {health}\n"))
     with hammering(where) as counted:
         instance.ok("restart", "web-1")
         instance.ok("restart", "web-2")
     assert counted["failures"] == 0, counted["failed"]
     assert counted["servers"] >= 2
+    assert {row["health"] for row in instance.ps().values()} <= {"ok", "unknown"}
+    assert instance.journal("health.failed") == []
 
 
 def test_a_taken_address_is_waited_for_and_its_holder_named(instance: Instance, free_port: int) -> None:

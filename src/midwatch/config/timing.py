@@ -59,6 +59,11 @@ def make_listen(report: Report, values: Values, around: Around) -> tuple[str, ..
         if path.startswith("/") and len(os.fsencode(path)) > MOST_PATH:
             words = f"{quoted(path)} is longer than {MOST_PATH} bytes"
             report.error(values.path("listen"), words, "no socket can have such a path; use a shorter one")
+    for address in found:
+        port = address.removeprefix("0.0.0.0:")
+        if port != address and f"[::]:{port}" in found:
+            hint = f'leave "{address}" out'
+            report.error(values.path("listen"), f'"[::]:{port}" takes the IPv4 connections too', hint)
     for group in ("ready", "health", "deep"):
         if values.has(group) and values[f"{group}.tcp"] in found:
             words = "midwatch itself holds this socket and accepts connections for the service"
