@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.system.conftest import Instance, alive, blind_up, wait_for
+from tests.system.conftest import Instance, alive, blind_up, kill, wait_for
 
 ONE = "[service.a]\ncommand = ['sleep', '1000']\n"
 
@@ -39,7 +39,8 @@ def copies(instance: Instance) -> list[int]:
             words, cwd = (entry / "cmdline").read_bytes(), (entry / "cwd").readlink()
         except OSError:
             continue
-        if words.endswith(b"sleep\x001000\x00") and cwd == instance.folder and alive(int(entry.name)):
+        serves = words.endswith(b"sleep\x001000\x00") and words[:7] != b"/bin/sh"  # a gate that waits is no copy
+        if serves and cwd == instance.folder and alive(int(entry.name)):
             found.append(int(entry.name))
     return found
 
@@ -84,3 +85,28 @@ def test_a_second_daemon_that_got_in_takes_the_services_and_the_first_leaves(
     finally:
         instance.down()
         second.communicate(timeout=30)
+
+
+@pytest.mark.slow
+def test_what_dies_while_two_daemons_are_there_comes_back_once(
+    instance: Instance, first: subprocess.Popen[str]
+) -> None:
+    """E12: the loser looks before it starts anything: it must not bring back what the other one brings back."""
+    pid = instance.ps()["a"]["pid"]
+    (instance.home / "lock").unlink()
+    second = subprocess.Popen(
+        blind_up(), cwd=instance.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    try:
+        wait_for(lambda: instance.journal("run.adopted"), "the second one has adopted it")
+        kill(pid)
+        first.communicate(timeout=30)
+        assert first.returncode == 75
+        rows = instance.until(lambda rows: rows["a"]["state"] == "up" and rows["a"]["pid"] != pid, "it is back")
+        assert instance.daemon()["keeper_pid"] == second.pid
+        assert copies(instance) == [rows["a"]["pid"]]
+    finally:
+        instance.down()
+        second.communicate(timeout=30)
+    assert copies(instance) == []

@@ -178,13 +178,16 @@ class Boot:
 
     def _watch_lock(self, plan: dict[str, Any]) -> None:
         """Each beat: is the file at the lock's path still the one that the keeper has locked (E12)?"""
-        if len(mine := plan.get("lock") or ()) != 2:
+        mine = plan.get("lock")
+        if not isinstance(mine, list) or len(mine) != 2:
             return
         info = {"pid": self.engine.keeper_pid, "version": __version__, "what": "midwatch, after its lock file was lost"}
         watch = LockWatch(self.layout.lock, (mine[0], mine[1]), info, misses=defaults.LOCK_MISSES)
         self.engine.pulse.also.append(lambda: self._lock_is(watch.look()))
+        self.engine.spawner.may_start = lambda: self._lock_is(watch.look())
 
-    def _lock_is(self, found: Look) -> None:
+    def _lock_is(self, found: Look) -> bool:
+        """Act on it; says whether this home is ours."""
         if found == "lost":
             # Another daemon has this home: records, socket and services are its own by now. Nothing is touched.
             self.engine.complain(f"another daemon holds {self.layout.lock}; this one leaves, the services stay")
@@ -192,6 +195,7 @@ class Boot:
         elif found != "ours":
             words = "was deleted; it is made and locked again" if found == "retaken" else "cannot be looked at"
             self.engine.write("state.damaged", fields={"path": str(self.layout.lock), "problem": f"the lock {words}"})
+        return found != "lost"
 
     def _keeper_gone(self) -> None:
         """Nothing can be reaped or spawned any more; the next start finds the runs by their records."""

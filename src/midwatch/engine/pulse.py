@@ -30,7 +30,7 @@ class Pulse:
         self._looking = False
         self._calm_at = 0.0  # until then starts are spread out
         self._next_start = 0.0
-        self.also: list[Callable[[], None]] = []  # done at each beat; returns at once
+        self.also: list[Callable[[], object]] = []  # done at each beat; returns at once
 
     def start(self) -> None:
         """The first beat, and the rest of them."""

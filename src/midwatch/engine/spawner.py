@@ -34,6 +34,7 @@ class Spawner:
         self._contain: Batcher[tuple[str, Launch], Containment | OSError] = Batcher(self._contain_all)
         self._place: Batcher[tuple[Containment, int], OSError | None] = Batcher(engine.machine.place)
         self._outer = os.environ.get("MIDWATCH_RUN")
+        self.may_start: Callable[[], bool] = lambda: True  # is this home still ours (E12)?
         self.outer_env: dict[str, str] = {}  # what the outer manager told this daemon, for `pass_manager`
 
     def spawn(self, service: Service, run_id: str) -> None:
@@ -41,6 +42,8 @@ class Spawner:
         self._engine.ports.before(service, run_id, lambda: self._begin(service, run_id))
 
     def _begin(self, service: Service, run_id: str) -> None:
+        if not self.may_start():
+            return  # another daemon has this home and brings the service back itself; we are leaving
         self._engine.sockets.ensure(service, run_id, lambda: self._take(service, run_id))
 
     def _take(self, service: Service, run_id: str) -> None:
