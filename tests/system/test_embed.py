@@ -129,9 +129,10 @@ def test_calls_that_race_with_the_end_always_return(home: Path) -> None:
 
 def test_the_command_line_sees_it(home: Path) -> None:
     """`ps`, `stop`, `logs` and `why` work on an embedded instance as on any: MIDWATCH_HOME names its home."""
-    def cli(*arguments: str) -> str:
-        return subprocess.run([sys.executable, "-m", "midwatch", *arguments], capture_output=True, text=True,
-                              timeout=PATIENCE, check=False).stdout  # fmt: skip
+    def cli(*arguments: str, error: bool = False) -> str:
+        done = subprocess.run([sys.executable, "-m", "midwatch", *arguments], capture_output=True, text=True,
+                              timeout=PATIENCE, check=False)  # fmt: skip
+        return done.stderr if error else done.stdout
 
     script = "print('hello', flush=True); __import__('time').sleep(300)"
     with midwatch.Supervisor(home=home, services={"w": {"command": [sys.executable, "-c", script]}}) as sup:
@@ -140,6 +141,13 @@ def test_the_command_line_sees_it(home: Path) -> None:
         wait_for(lambda: "hello" in cli("logs", "embedded/w"), "its output is in the log")
         assert cli("stop", "embedded/w")
         assert sup.status()[0]["state"] == "stopped"
+        (home / "midwatch.toml").write_text('[service.other]\ncommand = ["true"]\n')
+        refused = cli("up", "-f", str(home / "midwatch.toml"), error=True)
+        assert f"lives inside {Path(sys.argv[0]).name} (pid {os.getpid()})" in refused
+        assert cli("down", "--all")
+        wait_for(lambda: not sup.running, "it is down")
+        with pytest.raises(midwatch.SupervisorError, match=r"somebody asked for it \(midwatch down --all\)"):
+            sup.status()
     assert "requested" in cli("why", "embedded/w")
 
 

@@ -20,9 +20,9 @@ from midwatch.engine.control import Control
 from midwatch.engine.core import Engine
 from midwatch.engine.embed_errors import AlreadyRunning, SupervisorError
 from midwatch.engine.embed_keeper import KeeperPort, RealKeeper
+from midwatch.engine.embed_methods import HostMethods
 from midwatch.engine.launch import LaunchError, layout_problem
 from midwatch.engine.layout import Layout
-from midwatch.engine.methods import Methods
 from midwatch.engine.restore import _end_orphan, restore
 from midwatch.engine.specs import forget_environments
 from midwatch.machine import this_machine
@@ -62,8 +62,9 @@ class Host:
         self.lock = InstanceLock(layout.lock)
         self.keeper: KeeperPort = keeper or RealKeeper()
         self.engine: Engine = None  # type: ignore[assignment]
-        self.methods: Methods = None  # type: ignore[assignment]
+        self.methods: HostMethods = None  # type: ignore[assignment]
         self._machine, self._clock, self._told = machine, clock, told
+        self._code = 0  # of daemon.stopped
         self._control: Control | None = None
         self._wants_control = control
         self._early: list[dict[str, Any]] | None = []
@@ -125,8 +126,8 @@ class Host:
             raise SupervisorError("this event loop's time() is not the machine's awake clock; timers would be wrong")
         self.engine = Engine(layout, machine, self._link, hello["pid"])
         self.engine.on_line.append(lambda *line: self._told(machine.now().wall, *line))
-        self.engine.jobs.finish["quit"] = lambda *_: self.end(False)
-        self.methods = Methods(self.engine, lambda _: self.end(False))
+        self.engine.jobs.finish["quit"] = lambda *_: self._put_down()
+        self.methods = HostMethods(self.engine, lambda _: self._put_down(), self.by)
         await restore(self.engine, hello, fresh=True)
         self._forget_strangers()
         if self._wants_control:
@@ -174,8 +175,7 @@ class Host:
         if not self._hello.done():
             self._hello.set_exception(SupervisorError("the keeper ended at once; its words are on stderr"))
         elif self._ending is None and self.engine is not None:
-            self.failure = SupervisorError("supervision has ended: somebody killed the keeper; start it anew")
-            self.end(True)
+            self._lost("somebody killed the keeper", now=True)
 
     def _look_at_lock(self) -> None:
         """A removed or replaced file lets another one in: then there must not be two."""
@@ -187,8 +187,17 @@ class Host:
         except OSError:
             same = False
         if not same:
-            words = f"supervision has ended: the lock {self.layout.lock} was removed or replaced; start it anew"
-            self.failure = SupervisorError(words)
+            self._lost(f"the lock {self.layout.lock} was removed or replaced", now=False)
+
+    def _lost(self, why: str, *, now: bool) -> None:
+        self._code = LOST
+        self.failure = SupervisorError(f"supervision has ended: {why}; start it anew")
+        self.end(now)
+
+    def _put_down(self) -> None:
+        """Somebody has asked for it at the control socket."""
+        if self._ending is None:
+            self.failure = SupervisorError("supervision has ended: somebody asked for it (midwatch down --all)")
             self.end(False)
 
     def descriptors(self) -> list[int]:
@@ -222,7 +231,7 @@ class Host:
             for service in engine.services.values():
                 engine.gates.drop(service)
             forget_environments(self.layout.specs, [service.spec for service in engine.services.values()])
-            engine.write("daemon.stopped", fields={"code": LOST if self.failure else 0})
+            engine.write("daemon.stopped", fields={"code": self._code})
             if self._control is not None:
                 self._control.close()
             if not self._gone:
