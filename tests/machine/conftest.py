@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -150,6 +151,7 @@ class LinuxWorld:
         fifo = self.fifos / f"{run}.err"
         os.mkfifo(fifo)
         pid = self.ask("spawn", env={"MIDWATCH_RUN": run}, own_group=own_group, out=str(fifo))
+        wait_environ(pid)
         main = self.machine.identify(pid)
         assert main
         tree = Tree(run, main, run, containment, self._keeper.pid, own_group)
@@ -202,6 +204,14 @@ class LinuxWorld:
             assert pipe
             pipe.close()
         self._keeper.wait(30)
+
+
+def wait_environ(pid: int) -> None:
+    """Until the program that was started shows its own environment: exec closes descriptors a moment before."""
+    for _ in range(5000):
+        if b"MIDWATCH_RUN=" in Path(f"/proc/{pid}/environ").read_bytes():
+            return
+        time.sleep(0.001)
 
 
 def wait_readable(fd: int, seconds: float = 30) -> None:

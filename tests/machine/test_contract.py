@@ -380,7 +380,7 @@ def test_a_holder_is_a_person_or_nobody(world: Any) -> None:
     tree = world.start()
     who = world.machine.holder(tree.main.pid)
     assert who.proc == tree.main
-    assert (who.ppid, who.marker, who.unit, who.manager) == (tree.keeper, tree.marker, "", "")
+    assert (who.ppid, who.marker, who.manager) == (tree.keeper, tree.marker, "")
     assert who.user
     assert who.command
     assert who.age >= 0

@@ -250,7 +250,7 @@ def test_time_wait_without_reuse_is_busy_and_said() -> None:
     assert "free within about a minute" in MACHINE.blockers(port) or MACHINE.blockers(port) == ""
 
 
-def test_an_outgoing_connection_that_uses_the_port_is_named() -> None:
+def test_an_outgoing_connection_that_uses_the_port_is_named(way: str) -> None:
     """An ephemeral port can be a service's port: who uses it, for what."""
     with a_listener(LOOPBACK4) as server, socket.create_connection((LOOPBACK4, port_of(server))) as client:
         port = port_of(client)

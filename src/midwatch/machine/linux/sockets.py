@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Callable
 
 from midwatch.machine.linux import files, netlink, procfs
 from midwatch.machine.linux.procfs import LISTEN, TcpSocket
@@ -24,11 +25,16 @@ _MAPPED = b"\0" * 10 + b"\xff\xff"
 
 def listening(port: int) -> list[TcpSocket]:
     """Every socket in LISTEN on this port (0: on any) in our network namespace."""
+    return _rows(port, 1 << LISTEN, lambda data: procfs.listeners(data, port))
+
+
+def _rows(port: int, states: int, parse: Callable[[bytes], list[TcpSocket]]) -> list[TcpSocket]:
+    """By netlink, else from /proc/net as `parse` reads it."""
     found: list[TcpSocket] = []
     for family, name in ((socket.AF_INET, "tcp"), (socket.AF_INET6, "tcp6")):
-        rows = netlink.tcp(family, port, 1 << LISTEN)
+        rows = netlink.tcp(family, port, states)
         if rows is None:
-            rows = procfs.listeners(files.read_or_none(f"/proc/net/{name}") or b"", port)
+            rows = parse(files.read_or_none(f"/proc/net/{name}") or b"")
         found += rows
     return found
 
@@ -158,10 +164,8 @@ def _addresses(host: str) -> list[bytes]:
 
 def blockers(port: int) -> str:
     """See ports: bound sockets that do not listen, connections, and what lingers after connections."""
-    rows: list[TcpSocket] = []
-    for family in (socket.AF_INET, socket.AF_INET6):
-        rows += netlink.tcp(family, port, netlink.EVERY) or []
-    rows = [row for row in rows if row.state != LISTEN]
+    rows = _rows(port, netlink.EVERY, lambda data: procfs.tcp(data, b":%04X " % port))
+    rows = [row for row in rows if row.state != LISTEN and row.port == port]
     held = holders({row.inode for row in rows if row.inode}, _WALK) if any(row.inode for row in rows) else {}
     live = [row for row in rows if held.get(row.inode)]
     words = [_use(row, sorted(held[row.inode])) for row in live[:_NAMED]]
