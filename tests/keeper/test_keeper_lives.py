@@ -18,6 +18,7 @@ from tests.keeper.conftest import Make
 from tests.keeper.harness import ENTRY, Frame, Keeper, descriptors, gone, until
 from tests.keeper.test_pump import exact, writer
 
+from midwatch.keeper.engine import Engine
 from midwatch.keeper.wire import decode, encode
 
 pytestmark = pytest.mark.system
@@ -255,6 +256,24 @@ def test_an_engine_that_served_is_restarted_at_once(keeper: Keeper) -> None:
         os.kill(keeper.engine_pid, signal.SIGKILL)
         keeper.meet()
     assert keeper.hello["engine_restarts"] == 0
+
+
+@pytest.mark.parametrize(
+    ("served", "pauses"),
+    [(True, [0, 0, 0, 0.1, 0.2, 0.4, 0.8, 1, 1]), (False, [0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5, 5])],
+)
+def test_the_pause_before_the_next_engine(served: bool, pauses: list[float]) -> None:
+    """One that worked comes back at once, three times a minute; one that never did waits longer each time."""
+    engine = Engine({"engine": ["x"]})
+    found: list[float] = []
+    for _ in pauses:
+        engine.born, engine.served = time.monotonic(), served
+        engine.ended(1)
+        found.append((engine.due or 0.0) - engine.born)
+    assert found == pytest.approx(pauses, abs=0.05)
+    engine.born -= 11
+    engine.ended(1)
+    assert engine.patience() in (0, 1), "it had lived: no pause"
 
 
 class Host:
