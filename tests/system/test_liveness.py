@@ -42,7 +42,10 @@ address, half = os.environ["NOTIFY_SOCKET"], int(os.environ["WATCHDOG_USEC"]) / 
 sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 sock.sendto(b"READY=1\nSTATUS=ready for work", address)
 while not os.path.exists("hang"):
-    sock.sendto(b"WATCHDOG=1", address)
+    try:
+        sock.sendto(b"WATCHDOG=1", address)
+    except OSError:  # as sd_notify does: nobody listens while an engine is being replaced
+        pass
     time.sleep(half)
 time.sleep(1000)
 """
