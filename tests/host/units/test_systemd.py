@@ -129,6 +129,17 @@ def test_the_daemon() -> None:
     assert {key: get(daemon(), key) for key in expected} == expected
 
 
+def test_room_is_made_below_our_own_unit_only() -> None:
+    """The words before a start touch nothing unless systemd runs them in the unit's own .control group."""
+    done = subprocess.run(["sh", "-x", "-c", systemd.MAKE_ROOM], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "cd " not in done.stderr
+    assert "for " not in done.stderr
+    pre = get(daemon(), "ExecStartPre") or ""
+    assert words(pre.removeprefix("-"), command=True) == ["/bin/sh", "-c", systemd.MAKE_ROOM]
+    assert get(web(), "ExecStartPre") is None
+
+
 def test_an_account_of_a_system_unit_has_its_runtime_folder() -> None:
     """Our sockets lie below /run/user/UID where it exists: it has to exist before the first login too."""
     facts = daemon(account="ann", uid=1000)
