@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from midwatch.host.detect import OPT_IN, Ancestor, Facts, Manager, detect
 from midwatch.host.facts import job_numbers, leaf
@@ -187,3 +189,40 @@ def test_launchctl_print() -> None:
 )
 def test_the_last_part_of_the_cgroup(data: bytes, expected: str) -> None:
     assert leaf(data) == expected
+
+
+INHERITED = {
+    "SYSTEMD_EXEC_PID": st.integers(1, 99999).filter(lambda pid: pid != PID).map(str),
+    "INVOCATION_ID": st.text("0123456789abcdef", max_size=32),
+    "NOTIFY_SOCKET": st.sampled_from(["/run/systemd/notify", "@x", ""]),
+    "JOURNAL_STREAM": st.sampled_from(["8:1", "8:2", "", "x"]),
+    "XPC_SERVICE_NAME": st.sampled_from(["0", "", "com.example.svc", "application.com.x.1"]),
+    "LAUNCHD_SOCKET": st.just("/x"),
+    "SUPERVISOR_ENABLED": st.just("1"),
+    "SUPERVISOR_PROCESS_NAME": st.text(max_size=5),
+    "MIDWATCH_RUN": st.just("ab/shop.web.1"),
+    OPT_IN: st.sampled_from(["", "0", "no", "off", "nonsense"]),
+}
+
+
+@given(
+    st.fixed_dictionaries({}, optional=INHERITED),
+    st.builds(
+        dict, tty=st.booleans(), darwin=st.booleans(), streams=st.sampled_from([(), ("8:1",)]),
+        notify=st.sampled_from(["", "/run/systemd/notify"]), container=st.sampled_from(["", "/.dockerenv exists"]),
+        cgroup=st.sampled_from(["", "web.service", "user@1000.service", "session-1.scope"]),
+    ),
+)  # fmt: skip
+def test_nothing_that_a_shell_can_inherit_makes_us_sure(environ: dict[str, str], around: dict[str, Any]) -> None:
+    """SVC-5, 0.1 "still wrong a": below a shell, whatever the variables say, nobody is taken for our manager."""
+    assert judge(environ, BASH, Ancestor(800, "tmux: server"), Ancestor(1, "systemd"), **around).confidence != "strong"
+
+
+@given(st.text(max_size=400))
+def test_what_launchctl_says_is_never_an_error(text: str) -> None:
+    assert all(number >= 0 for number in job_numbers(text).values())
+
+
+@given(st.binary(max_size=200))
+def test_what_a_cgroup_file_says_is_never_an_error(data: bytes) -> None:
+    assert "/" not in leaf(data)
