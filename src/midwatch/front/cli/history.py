@@ -117,6 +117,8 @@ def _field(key: str, value: Any) -> str:
         return f"{key}={','.join(map(str, value))}"
     if isinstance(value, dict):
         return f"{key}={','.join(f'{name}:{inner}' for name, inner in value.items())}"
+    if key in ("slot", "at") and isinstance(value, int | float):
+        value = clock(value)  # a schedule's time
     if isinstance(value, float):
         return f"{key}={value:.3f}".rstrip("0").rstrip(".")
     text = str(value)
