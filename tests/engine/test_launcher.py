@@ -151,6 +151,14 @@ def test_a_launcher_that_fails_has_failed(both: Stagehand) -> None:
     assert (both.events("run.exited")[0]["cause"], both.dead(heir)) == ("crash", True)
 
 
+def test_a_oneshot_is_done_when_it_leaves(both: Stagehand) -> None:
+    """Exit 0 of a oneshot means done: nobody is followed, what it left is ended."""
+    both.apply(a_launcher(oneshot=True))
+    heir = hands_over(both)
+    both.pass_time(1)
+    assert (both.phase(), both.dead(heir), both.events("run.daemonised")) == ("done", True, [])
+
+
 def test_a_stop_during_the_look_wins(both: Stagehand) -> None:
     """A person stops it while we wait for the child to listen: stopped, nothing is left, nothing is followed."""
     both.apply(a_launcher())

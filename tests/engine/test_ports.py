@@ -103,6 +103,24 @@ def test_orp1_another_service_of_ours(bare: Stagehand) -> None:
     assert "run p.b.1" in line["owner"]
 
 
+def test_orp1_a_process_of_ours_that_has_cleared_its_environment(stage: Stagehand) -> None:
+    """It cannot leave the cgroup of its run."""
+    stage.apply(a_spec("b"))
+    child = stage.do(lambda: stage.machine.fork(stage.pid("b"), new_session=True, env={})).pid
+    stage.machine.listen(child, PORT)
+    stage.apply(a_spec("b"), served())
+    line = conflict(stage)
+    assert (line["class"], line["pid"], line["do"]) == ("ours", child, "midwatch stop p/b")
+
+
+def test_secrets_of_a_holders_command_line_are_taken_out(bare: Stagehand) -> None:
+    """It is shown in ps, why and the journal."""
+    stranger(bare, ("server", "--token", "sk-abcdefghijklmnopqrstuvwxyz"))
+    bare.apply(served())
+    assert "abcdefghijklmnop" not in bare.service().state.decision
+    assert "server --token" in bare.service().state.decision
+
+
 def test_orp7_a_left_over_of_ours_is_an_orphan(bare: Stagehand) -> None:
     """Our marker, no living run of that name; whatever its parent is (scenario 23)."""
     for ppid in (1, bare.machine.engine):

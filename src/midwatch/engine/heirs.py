@@ -22,7 +22,7 @@ from midwatch.policy import defaults
 
 if TYPE_CHECKING:
     from midwatch.engine.core import Engine, Service
-    from midwatch.engine.ports import Owner
+    from midwatch.engine.portsight import Owner
     from midwatch.engine.run import Run
 
 HandIn = Callable[[ExitFacts], None]
@@ -38,7 +38,9 @@ class Heirs:
     def examine(self, service: Service, run: Run, facts: ExitFacts, hand_in: HandIn) -> None:
         """Complete the facts of an exit and hand it in, at once or in at most `defaults.HEIR_START` seconds."""
         ours = service.state.phase in ("starting", "up")
-        if ours and facts.code == 0 and facts.strays > 0 and run.tree is not None:
+        rules = service.spec.rules
+        serves = not rules.oneshot and rules.schedule is None  # those are done when they leave, whatever they leave
+        if ours and serves and facts.code == 0 and facts.strays > 0 and run.tree is not None:
             self._look(service, run, facts, hand_in, self._engine.machine.now().awake)
         elif ours and facts.code and facts.duration <= defaults.PORT_EARLY:
             self._engine.ports.owner(service, lambda owner: hand_in(_beside(facts, service, owner)))
@@ -104,9 +106,7 @@ def _patience(facts: ExitFacts, ports: tuple[int, ...]) -> float:
 def _beside(facts: ExitFacts, service: Service, owner: Owner | None) -> ExitFacts:
     if owner is None:
         return facts
-    from midwatch.record.redact import redact
-
-    return msgspec.structs.replace(facts, port=service.spec.launch.port, port_owner=redact(owner.words))
+    return msgspec.structs.replace(facts, port=service.spec.launch.port, port_owner=owner.words)
 
 
 def heir_of(machine: Machine, tree: Tree, ports: tuple[int, ...]) -> tuple[Found, int]:

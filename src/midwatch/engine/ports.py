@@ -128,7 +128,10 @@ class Ports:
     # -- looking -----------------------------------------------------------------------------------------------
 
     def _survey(self, port: int, seen: Callable[[Seen], None]) -> None:
-        future = asyncio.get_running_loop().run_in_executor(None, survey, self._engine.machine, port)
+        runs = self._engine.runs.values()
+        trees = tuple(run.tree for run in runs if run.tree is not None and run.containment.kill)
+        loop = asyncio.get_running_loop()
+        future = loop.run_in_executor(None, survey, self._engine.machine, port, trees)
         future.add_done_callback(lambda done: seen(self._result(done)))
 
     def _result(self, done: asyncio.Future[Seen]) -> Seen:
@@ -180,7 +183,8 @@ class Ports:
             words += f" and {len(sight.holders) - 1} more"
         if first.proc.pid == self._engine.keeper_pid:
             return self._kept(service, words, sight.listener)
-        name, run = self._of_ours(first)
+        inside = self._engine.runs.get(sight.run)
+        name, run = (inside.service, inside.id) if inside is not None else self._of_ours(first)
         other = self._engine.services.get(name)
         if run and other is not None:
             if other is not service and other.spec.source and other.spec.source == service.spec.source:
@@ -219,14 +223,6 @@ class Ports:
                 known = engine.runs.get(part.removeprefix(mine))
                 service = "/".join(part.removeprefix(mine).split(".")[:2])
                 return service, known.id if known is not None else ""
-        return self._by_cgroup(holder)
-
-    def _by_cgroup(self, holder: Holder) -> tuple[str, str]:
-        """A process that has cleared its environment is still in its run's cgroup."""
-        machine = self._engine.machine
-        for run in list(self._engine.runs.values()):
-            if run.tree is not None and run.containment.kill and holder.proc in machine.members(run.tree):
-                return run.service, run.id
         return "", ""
 
     # -- telling -----------------------------------------------------------------------------------------------
@@ -243,9 +239,7 @@ class Ports:
         return owner._replace(klass="wedged", words=f"{owner.words}; {what}") if what else owner
 
     def _busy(self, service: Service, run_id: str, port: int, owner: Owner) -> None:
-        from midwatch.record.redact import redact
-
         self._engine.post(
             service,
-            PortBusy(run=run_id, port=port, klass=owner.klass, owner=redact(owner.words), pid=owner.pid, do=owner.do),
+            PortBusy(run=run_id, port=port, klass=owner.klass, owner=owner.words, pid=owner.pid, do=owner.do),
         )

@@ -10,7 +10,7 @@ import asyncio
 import sys
 from typing import Literal, NamedTuple
 
-from midwatch.machine.ports import Holder, Listener, Machine
+from midwatch.machine.ports import Holder, Listener, Machine, Tree
 from midwatch.model.service import Launch, Rules
 from midwatch.model.units import format_seconds
 from midwatch.policy import defaults
@@ -20,10 +20,11 @@ QUESTION = b"GET / HTTP/1.0\r\n\r\n"  # no Host: a Redis would log it as an atta
 
 
 class Sight(NamedTuple):
-    """One listening socket and those who hold it, the oldest first."""
+    """A listening socket and those who hold it, the oldest first. `run`: of ours, by cgroup, where no marker tells."""
 
     listener: Listener
     holders: tuple[Holder, ...]
+    run: str = ""
 
 
 class Owner(NamedTuple):
@@ -44,19 +45,25 @@ class Seen(NamedTuple):
     blocked: str | None
 
 
-def survey(machine: Machine, port: int) -> Seen:
+def survey(machine: Machine, port: int, trees: tuple[Tree, ...] = ()) -> Seen:
     """In a worker thread: at most about a second. What cannot be read counts as nothing found."""
     try:
         listeners = machine.listeners(port)
-        sights = []
-        for listener in listeners:
-            holders = [machine.holder(pid) for pid in listener.pids[: defaults.PORT_HOLDERS]]
-            known = sorted((h for h in holders if h is not None), key=lambda h: (-h.age, h.proc.pid))
-            sights.append(Sight(listener, tuple(known)))
+        sights = [_sight(machine, listener, trees) for listener in listeners]
         blocked = None if listeners or machine.bindable(port) else machine.blockers(port)
     except OSError:
         return Seen((), None)
     return Seen(tuple(sights), blocked)
+
+
+def _sight(machine: Machine, listener: Listener, trees: tuple[Tree, ...]) -> Sight:
+    holders = [machine.holder(pid) for pid in listener.pids[: defaults.PORT_HOLDERS]]
+    known = sorted((h for h in holders if h is not None), key=lambda h: (-h.age, h.proc.pid))
+    run = ""
+    if known and not known[0].marker:  # it has cleared its environment; it cannot leave its run's cgroup
+        asked = (tree for tree in trees if machine.listener_in_tree(tree, listener.address, listener.port))
+        run = next((tree.run for tree in asked), "")
+    return Sight(listener, tuple(known), run)
 
 
 def in_the_way(listener: Listener, hosts: frozenset[str]) -> bool:
@@ -110,7 +117,9 @@ def user_of(uid: int) -> str:
 def describe(holder: Holder) -> str:
     """One process in words: python server.py (pid 123, 2 h old, user bob)."""
     user = f", user {holder.user}" if holder.user else ""
-    command = holder.command or "a process"
+    from midwatch.record.redact import redact
+
+    command = redact(holder.command) or "a process"
     return f"{command} (pid {holder.proc.pid}, {format_seconds(max(0.0, holder.age))} old{user})"
 
 
