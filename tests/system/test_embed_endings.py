@@ -6,6 +6,7 @@ The host is a program of its own below this test (hosting.py); what it supervise
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -231,6 +232,37 @@ def test_a_host_killed_takes_everything_along_within_seconds(
         assert not [pid for pid in before if alive(pid)], "never two workers"
         assert again.wait("w", timeout=PATIENCE)
     assert time.monotonic() - began < PATIENCE
+    assert not ours(home)
+
+
+def test_kills_at_random_moments_never_give_two_workers(home: Path, program: Callable[[str], Program]) -> None:
+    """D9: ten hosts in a row are killed -9 while they begin, run, restart or end; each worker finds itself alone."""
+    worker = home / "alone.py"
+    worker.write_text(
+        "import fcntl, pathlib, sys, time\n"
+        "lock = open(sys.argv[1] + '/alone', 'w')\n"
+        "try: fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
+        "except OSError: pathlib.Path(sys.argv[1] + '/two').touch()\n"
+        "time.sleep(300)\n"
+    )
+    services = {"w": {"command": [sys.executable, "-S", str(worker), str(home)]}}
+    chance = random.Random(5)
+    for _ in range(10):
+        host = program(
+            f"""
+            say("begins")
+            while True:
+                with midwatch.Supervisor(home=HOME, services={services!r}) as sup:
+                    sup.wait(); sup.restart("w"); time.sleep(0.05)
+            """
+        )
+        host.until("begins")
+        time.sleep(chance.uniform(0, 0.6))
+        host.process.kill()
+        host.process.wait()
+    with midwatch.Supervisor(home=home, services=services) as sup:
+        assert sup.wait("w", timeout=PATIENCE)
+        assert not (home / "two").exists()
     assert not ours(home)
 
 
