@@ -40,6 +40,8 @@ TABLE: list[tuple[str, dict[str, Any], str]] = [
     ("a configured permanent code", {"status": 90 << 8}, "permanent"),
     ("127", {"status": 127 << 8}, "crash"),
     ("no status", {"status": None}, "lost"),
+    ("no status, and its own group counted an out-of-memory kill", {"status": None, "oom_kills": 1}, "oom"),
+    ("no status, and the kernel log names it", {"status": None, "kernel_oom": KERNEL}, "oom"),
     ("75: a planned restart (SVC-4)", {"status": 75 << 8}, "clean"),
     ("a code while somebody else has the port (ORP-6)", {"status": 1 << 8, "port_owner": "nginx"}, "port-conflict"),
     ("78 while somebody else has the port", {"status": 78 << 8, "port_owner": "nginx", "port": 80}, "port-conflict"),

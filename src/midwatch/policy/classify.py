@@ -137,12 +137,17 @@ def _wrapper_doubts(c: Context) -> Words:
     return () if number is None else (words,)
 
 
+_OOM_DO = ("raise its memory line, or find what grows: the kernel killed it, not its own fault handling",)
+
 # Order matters: our own intent first, then what the program declared, then evidence, then signals, then the rest.
 RULES: tuple[Rule, ...] = (
     Rule("requested", 1.0, lambda c: c.why == "requested", _stop_words),
     Rule("unhealthy", 1.0, lambda c: c.why == "unhealthy",
          lambda c: ("we stopped it: it was not ready in time, failed a health check or took too long",
                     *filter(None, [c.detail]))),
+    Rule("oom", 0.7, lambda c: c.facts.status is None and (c.facts.oom_kills > 0 or c.facts.kernel_oom is not None),
+         lambda c: (*_lost_words(c), *_oom_words(c)),
+         lambda _: ("its status is unknown: it may have ended because one of its children was killed",), do=_OOM_DO),
     Rule("lost", 0.5, lambda c: c.facts.status is None, _lost_words,
          lambda _: ("the exit code is unknown, so a crash cannot be excluded",)),
     Rule("drain", 1.0, lambda c: c.facts.code is not None and c.facts.code == c.rules.drain_code,
@@ -155,8 +160,7 @@ RULES: tuple[Rule, ...] = (
          do=("read the last lines of its output and correct the configuration; it is looked at again by itself",)),
     Rule("clean", 1.0, lambda c: c.facts.code == 0 or planned(c.facts), _clean_words),
     Rule("oom", 0.95, lambda c: (c.facts.code == 137 or c.got("SIGKILL"))
-         and (c.facts.oom_kills > 0 or c.facts.kernel_oom is not None), _oom_words, _wrapper_doubts,
-         do=("raise its memory line, or find what grows: the kernel killed it, not its own fault handling",)),
+         and (c.facts.oom_kills > 0 or c.facts.kernel_oom is not None), _oom_words, _wrapper_doubts, do=_OOM_DO),
     Rule("segfault", 1.0, lambda c: c.got("SIGSEGV", "SIGBUS"),
          lambda c: (f"{how(c.facts)}: it touched memory it does not own",),
          do=("look for a native extension or library that was updated last",)),
