@@ -36,6 +36,13 @@ def test_a_declared_dump_signal(read: Read) -> None:
     assert read(SERVICE + 'dump_signal = "USR1"\n').specs[0].rules.dump_signal == signal.SIGUSR1
 
 
+def test_a_queue_needs_a_port(read: Read) -> None:
+    """HLT-6: told by check; not an error."""
+    [warning] = read(SERVICE + 'backlog = "restart"\n').warnings
+    assert "without a port" in warning.message
+    assert not read(SERVICE + 'backlog = "restart"\nport = 80\n').warnings
+
+
 @pytest.mark.parametrize(
     ("line", "part"),
     [

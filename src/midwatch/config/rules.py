@@ -40,7 +40,7 @@ def make_rules(report: Report, values: Values, around: Around) -> Rules:
     _check_windows(report, values)
     _check_delays(report, values)
     _check_codes(report, values)
-    _check_dump(report, values)
+    _check_watching(report, values)
     rules = Rules(
         budgets=budgets,
         backoff=backoff,
@@ -141,8 +141,10 @@ def _check_ladder(report: Report, values: Values, rules: Rules, outer: float | N
             report.warn(values.path("stop.grace"), text)
 
 
-def _check_dump(report: Report, values: Values) -> None:
-    """HLT-8: the dump must not be what ends it."""
+def _check_watching(report: Report, values: Values) -> None:
+    """HLT-6: a queue belongs to a port. HLT-8: the dump must not be what ends it."""
+    if "backlog" in values.given and values["backlog"] != "off" and not (values["port"] or values["listen"]):
+        report.warn(values.path("backlog"), "nothing to look at without a port", "give port")
     if values["dump_signal"] in (signal.SIGKILL, signal.SIGSTOP, values["stop.signal"]):
         message = "would end it or stop it, not make it print its stacks"
         report.error(values.path("dump_signal"), message, 'a signal that it handles so, for example "USR1"')
