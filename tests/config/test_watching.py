@@ -38,9 +38,9 @@ def test_a_declared_dump_signal(read: Read) -> None:
 
 def test_a_queue_needs_a_port(read: Read) -> None:
     """HLT-6: told by check; not an error."""
-    [warning] = read(SERVICE + 'backlog = "restart"\n').warnings
+    [warning] = read(SERVICE + 'backlog = "restart"\n', environ={"PATH": "/bin"}).warnings
     assert "without a port" in warning.message
-    assert not read(SERVICE + 'backlog = "restart"\nport = 80\n').warnings
+    assert not read(SERVICE + 'backlog = "restart"\nport = 80\n', environ={"PATH": "/bin"}).warnings
 
 
 @pytest.mark.parametrize(
