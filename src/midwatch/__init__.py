@@ -15,14 +15,14 @@ __all__ = [
 TYPE_CHECKING = False  # importing typing for real costs the keeper 0.3 MB
 if TYPE_CHECKING:
     from midwatch.config.problems import ConfigError
-    from midwatch.engine.embed import AsyncSupervisor, Supervisor
-    from midwatch.engine.embed_asking import Settled
-    from midwatch.engine.embed_errors import AlreadyRunning, SupervisorError, UnknownService
+    from midwatch.engine.embed.supervisor import AsyncSupervisor, Supervisor
+    from midwatch.engine.embed.asking import Settled
+    from midwatch.engine.embed.errors import AlreadyRunning, SupervisorError, UnknownService
 
 _HOMES = {
-    "Supervisor": "engine.embed", "AsyncSupervisor": "engine.embed", "Settled": "engine.embed_asking",
-    "AlreadyRunning": "engine.embed_errors", "SupervisorError": "engine.embed_errors",
-    "UnknownService": "engine.embed_errors", "ConfigError": "config.problems",
+    "Supervisor": "engine.embed.supervisor", "AsyncSupervisor": "engine.embed.supervisor", "Settled": "engine.embed.asking",
+    "AlreadyRunning": "engine.embed.errors", "SupervisorError": "engine.embed.errors",
+    "UnknownService": "engine.embed.errors", "ConfigError": "config.problems",
 }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ import pytest
 from tests.engine.conftest import FakeKeeper, FakeLoop
 
 import midwatch
-from midwatch.engine.embed_host import Host
+from midwatch.engine.embed.host import Host
 from midwatch.machine.fake import FakeMachine
 from midwatch.model.identity import Now
 
@@ -388,7 +388,7 @@ def test_what_an_earlier_project_had_is_forgotten(stage: Stage) -> None:
 
 def test_the_host_is_usable_without_a_face(stage: Stage) -> None:
     """`Host` is the whole of it: open, close, over."""
-    from midwatch.engine.embed_config import from_tables
+    from midwatch.engine.embed.config import from_tables
 
     async def scenario() -> None:
         from midwatch.engine.layout import Layout

@@ -12,7 +12,7 @@ import pytest
 
 import midwatch
 from midwatch import config
-from midwatch.engine.embed_config import from_tables
+from midwatch.engine.embed.config import from_tables
 
 FILE = """
 [midwatch]

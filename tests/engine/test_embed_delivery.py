@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from midwatch.engine.embed_delivery import LoopDelivery, ThreadDelivery
+from midwatch.engine.embed.delivery import LoopDelivery, ThreadDelivery
 from midwatch.policy import defaults
 
 

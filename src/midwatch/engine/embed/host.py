@@ -18,9 +18,9 @@ from midwatch import __version__
 from midwatch.config.problems import Loaded
 from midwatch.engine.control import Control
 from midwatch.engine.core import Engine
-from midwatch.engine.embed_errors import AlreadyRunning, SupervisorError
-from midwatch.engine.embed_keeper import KeeperPort, RealKeeper
-from midwatch.engine.embed_methods import HostMethods
+from midwatch.engine.embed.errors import AlreadyRunning, SupervisorError
+from midwatch.engine.embed.keeper import KeeperPort, RealKeeper
+from midwatch.engine.embed.methods import HostMethods
 from midwatch.engine.launch import LaunchError, layout_problem
 from midwatch.engine.layout import Layout
 from midwatch.engine.restore import _end_orphan, restore

@@ -14,8 +14,8 @@ from typing import Any, Literal
 import msgspec
 
 from midwatch.engine.core import Service
-from midwatch.engine.embed_errors import SupervisorError, UnknownService
-from midwatch.engine.embed_host import Host
+from midwatch.engine.embed.errors import SupervisorError, UnknownService
+from midwatch.engine.embed.host import Host
 from midwatch.engine.methods import _reached
 from midwatch.engine.status import status_report
 from midwatch.model.event import Verb

@@ -4,7 +4,7 @@
         sup.restart("worker")
 
 `async with` gives an `AsyncSupervisor`, whose methods are awaited. Either way the engine runs in a thread of its own
-(embed_thread.py), the services below a keeper of their own: they end with the program, however it ends. No signal
+(thread.py), the services below a keeper of their own: they end with the program, however it ends. No signal
 handler, no environment variable and no working folder of the host is touched. Must not decide anything about services.
 """
 
@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from midwatch.config.kinds import NAME
-from midwatch.engine.embed_asking import Names, Settled, Until, ask, status, wait_until
-from midwatch.engine.embed_config import from_file, from_tables
-from midwatch.engine.embed_delivery import Delivery, LoopDelivery, ThreadDelivery
-from midwatch.engine.embed_errors import SupervisorError
-from midwatch.engine.embed_host import Host, by_name
-from midwatch.engine.embed_keeper import KeeperPort
-from midwatch.engine.embed_thread import EngineThread, InlineEngine
+from midwatch.engine.embed.asking import Names, Settled, Until, ask, status, wait_until
+from midwatch.engine.embed.config import from_file, from_tables
+from midwatch.engine.embed.delivery import Delivery, LoopDelivery, ThreadDelivery
+from midwatch.engine.embed.errors import SupervisorError
+from midwatch.engine.embed.host import Host, by_name
+from midwatch.engine.embed.keeper import KeeperPort
+from midwatch.engine.embed.thread import EngineThread, InlineEngine
 from midwatch.engine.layout import Layout
 from midwatch.machine.ports import Machine
 from midwatch.model.event import Verb

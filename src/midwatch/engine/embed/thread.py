@@ -17,8 +17,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from midwatch.engine.batch import Workers
-from midwatch.engine.embed_errors import SupervisorError
-from midwatch.engine.embed_host import Host
+from midwatch.engine.embed.errors import SupervisorError
+from midwatch.engine.embed.host import Host
 
 Answer = TypeVar("Answer")
 _open: weakref.WeakSet[EngineThread] = weakref.WeakSet()
