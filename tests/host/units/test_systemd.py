@@ -130,14 +130,14 @@ def test_the_daemon() -> None:
 
 
 def test_room_is_made_below_our_own_unit_only() -> None:
-    """The words before a start touch nothing unless systemd runs them in the unit's own .control group."""
+    """The words after an end touch nothing unless systemd runs them in the unit's own .control group."""
     done = subprocess.run(["sh", "-x", "-c", systemd.MAKE_ROOM], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert "cd " not in done.stderr
     assert "for " not in done.stderr
-    pre = get(daemon(), "ExecStartPre") or ""
-    assert words(pre.removeprefix("-"), command=True) == ["/bin/sh", "-c", systemd.MAKE_ROOM]
-    assert get(web(), "ExecStartPre") is None
+    post = get(daemon(), "ExecStopPost") or ""
+    assert words(post.removeprefix("-"), command=True) == ["/bin/sh", "-c", systemd.MAKE_ROOM]
+    assert get(web(), "ExecStopPost") is None
 
 
 def test_an_account_of_a_system_unit_has_its_runtime_folder() -> None:

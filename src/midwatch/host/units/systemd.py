@@ -16,7 +16,8 @@ Lines = list[str]
 USAGE, GAVE_UP, CONFIG, AGAIN = 2, 3, 78, 75  # our exit codes: SVC-4
 # cgroup v2: a group that gives its children controllers takes no process, so systemd could not put the next daemon
 # into a unit in which services with memory limits have outlived the last one (status 219/CGROUP; seen with 252). It
-# runs this in .control below the unit. The daemon switches the controllers on again when it takes the services over.
+# runs ExecStopPost= in .control below the unit, also after a kill (ExecStartPre= not: that would fail the same way).
+# The next daemon switches the controllers on again when it takes the services over.
 MAKE_ROOM = (
     "g=$(sed -n 's/^0:://p' /proc/self/cgroup); "
     'case $g in */.control) cd "/sys/fs/cgroup${g%/.control}" || exit 0;; *) exit 0;; esac; '
@@ -125,10 +126,10 @@ def _daemon(facts: Facts) -> Lines:
     return [
         "Type=notify", "NotifyAccess=all",
         *_place(facts),
-        f"ExecStartPre=-{command_value(('/bin/sh', '-c', MAKE_ROOM))}",
         f"ExecStart={command_value(facts.command)}",
         f"ExecReload={command_value((*facts.midwatch, 'reload', '-f', facts.file))}",
         f"ExecStop={command_value((*facts.midwatch, 'down', '--all'))}",
+        f"ExecStopPost=-{command_value(('/bin/sh', '-c', MAKE_ROOM))}",
         # The services outlive the daemon: no signal of systemd's may reach them, no memory line of the unit may
         # make the kernel choose among them, and their cgroups are ours to make.
         "KillMode=process", "Delegate=yes", f"FileDescriptorStoreMax={figures.FD_STORE}", "OOMPolicy=continue",
