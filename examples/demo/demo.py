@@ -1,7 +1,8 @@
 """`make demo`: four real programs under Midwatch for half a minute, then the proof that nothing is left.
 
 A web server, one that crashes, one that exits 0 for ever, and one that ignores SIGTERM together with a child
-that left its session. In the middle of it the daemon itself is killed. Everything happens in a temporary instance (MIDWATCH_HOME); it touches nothing it did not start.
+that left its session. In the middle of it the daemon itself is killed. Everything happens in a temporary instance
+(MIDWATCH_HOME); it touches nothing it did not start.
 """
 
 from __future__ import annotations

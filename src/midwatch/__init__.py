@@ -5,7 +5,7 @@ The keeper imports this package, so this file must stay tiny: no import of anyth
 costs memory. Names for embedding are resolved when they are first used.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AlreadyRunning", "AsyncSupervisor", "ConfigError", "Settled", "Supervisor", "SupervisorError", "UnknownService",
@@ -15,13 +15,13 @@ __all__ = [
 TYPE_CHECKING = False  # importing typing for real costs the keeper 0.3 MB
 if TYPE_CHECKING:
     from midwatch.config.problems import ConfigError
-    from midwatch.engine.embed.supervisor import AsyncSupervisor, Supervisor
     from midwatch.engine.embed.asking import Settled
     from midwatch.engine.embed.errors import AlreadyRunning, SupervisorError, UnknownService
+    from midwatch.engine.embed.supervisor import AsyncSupervisor, Supervisor
 
 _HOMES = {
-    "Supervisor": "engine.embed.supervisor", "AsyncSupervisor": "engine.embed.supervisor", "Settled": "engine.embed.asking",
-    "AlreadyRunning": "engine.embed.errors", "SupervisorError": "engine.embed.errors",
+    "Supervisor": "engine.embed.supervisor", "AsyncSupervisor": "engine.embed.supervisor",
+    "Settled": "engine.embed.asking", "AlreadyRunning": "engine.embed.errors", "SupervisorError": "engine.embed.errors",
     "UnknownService": "engine.embed.errors", "ConfigError": "config.problems",
 }  # fmt: skip
 

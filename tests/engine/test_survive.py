@@ -1,4 +1,4 @@
-"""What else survives: commands that were half done, the time in which nobody was awake, the outer manager's patience."""
+"""What else survives: commands that were half done, time in which nobody was awake, the outer manager's patience."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def needing(*names: str) -> dict[str, Any]:
 
 def test_a_half_finished_down_is_ended_by_the_next_engine(bare: Stagehand) -> None:
     """Three layers, the engine dies in the first: all three are stopped, in order, and leave the accepted specs."""
-    bare.apply(a_spec("db"), a_spec("api", needs=needing("db")), a_spec("web", needs=needing("api"), stop=stop_rules(5)))
+    web = a_spec("web", needs=needing("api"), stop=stop_rules(5))
+    bare.apply(a_spec("db"), a_spec("api", needs=needing("db")), web)
     bare.machine.procs[bare.pid("web")].ignores.add(15)
     job = bare.do(lambda: bare.engine.applier.down(["p/db", "p/api", "p/web"], "test", now=False, everything=False).id)
     bare.pass_time(1)
@@ -60,7 +61,8 @@ def test_what_settled_while_the_engine_died_is_told_from_the_state(bare: Stageha
 def test_jobs_of_another_boot_and_torn_files_are_nothing(tmp_path: Any) -> None:
     """A file torn at every byte is no job and no error; another boot's jobs are history."""
     path = tmp_path / "jobs.json"
-    save_jobs(path, "b1", [PendingJob(id="x", verb="stop", layers=[[Step("p/a", "stop")]], after=After("down", ["p/a"]))])
+    job = PendingJob(id="x", verb="stop", layers=[[Step("p/a", "stop")]], after=After("down", ["p/a"]))
+    save_jobs(path, "b1", [job])
     whole = path.read_bytes()
     assert [job.id for job in load_jobs(path, "b1")] == ["x"]
     assert load_jobs(path, "b2") == []
@@ -90,7 +92,7 @@ def test_a_suspend_forgives_failed_probes(bare: Stagehand) -> None:
 
 
 def test_a_pause_forgives_deadlines_and_spreads_the_restarts(bare: Stagehand) -> None:
-    """The container was frozen for a minute: nobody is blamed for not being ready, and what died of it rises in turn."""
+    """The container was frozen for a minute: nobody is blamed for not being ready, what died of it rises in turn."""
     names = [f"s{i}" for i in range(4)]
     bare.apply(a_spec("slow", ready=Probe(file="never", within=25)), *(a_spec(name) for name in names))
     bare.do(bare.engine.pulse.start)
@@ -117,7 +119,8 @@ class Said:
 
     @property
     def lines(self) -> list[str]:
-        return [line for frame in self.stage.keeper.frames if frame["op"] == "notify" for line in frame["text"].split("\n")]
+        texts = [frame["text"] for frame in self.stage.keeper.frames if frame["op"] == "notify"]
+        return [line for text in texts for line in text.split("\n")]
 
 
 def test_the_outer_manager_hears_ready_status_and_the_end(bare: Stagehand) -> None:

@@ -1,4 +1,4 @@
-"""Keeper and engine are killed together at random moments under load, and the next start goes on as if nothing had been:
+"""Keeper and engine are killed together at random moments under load, and the next start goes on as if nothing was:
 0 services doubled, 0 lines lost of services that lived on, no wrong exit code (design 5). CI kills 5 times;
 MIDWATCH_DAEMON_KILLS=20 is the acceptance run.
 """

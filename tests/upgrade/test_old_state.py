@@ -1,10 +1,11 @@
-"""The state folder of every release stays readable: specs, journal and run records as that version wrote them, killed in
-the middle of its work. A folder is recorded once, when its version is released, and never edited afterwards.
+"""The state folder of every release stays readable: specs, journal and run records as that version wrote them, killed
+in the middle of its work. A folder is recorded once, when its version is released, and never edited afterwards.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,15 +17,15 @@ RELEASES = sorted(path.name for path in Path(__file__).parent.iterdir() if path.
 
 
 @pytest.fixture
-def old(request: pytest.FixtureRequest, home: Path, monkeypatch: pytest.MonkeyPatch) -> Stagehand:
+def old(request: pytest.FixtureRequest, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stagehand]:
     """This version's engine on that version's folder, after a reboot."""
     monkeypatch.delenv("MIDWATCH_RUN", raising=False)
     made = Stagehand(home, FakeMachine(), monkeypatch)
     shutil.copytree(Path(__file__).parent / request.param, home, dirs_exist_ok=True)
     made.boot()
     made.pass_time(1)
-    request.addfinalizer(made.close)
-    return made
+    yield made
+    made.close()
 
 
 @pytest.mark.parametrize("old", RELEASES, indirect=True)

@@ -27,44 +27,42 @@ GATE = "midwatch-gate"  # argv[0] of a waiting gate: it leaves by itself, its pi
 
 async def adopt(engine: Engine, records: dict[str, RunRecord]) -> dict[str, Run]:
     """Take over what lives on of the runs that the states speak of; returns them by run id."""
+    alive = [service for service in engine.services.values() if service.state.phase in ALIVE and service.state.run]
+    known = {run: record for run, record in records.items() if record.pid is not None}
+    known |= await _search(engine, [service for service in alive if service.state.run not in known])
     found = {}
-    for service in engine.services.values():
-        state = service.state
-        if state.phase in ALIVE and state.run is not None:
-            record = await _living(engine, service, state.run, records.get(state.run))
-            if record is not None:
-                found[state.run] = (service, record)
+    for service in alive:
+        run_id = service.state.run or ""
+        if run_id in known and await _lives(engine, service, known[run_id]):
+            found[run_id] = (service, known[run_id])
     attached = await asyncio.gather(*(_attach(engine, service, record) for service, record in found.values()))
     return {run.id: run for run in attached if run is not None}
 
 
-async def _living(
-    engine: Engine, service: Service, run_id: str, record: RunRecord | None
-) -> RunRecord | None:
-    """The record of a run that lives, made anew when it was lost; None when nothing of it can be adopted."""
-    if record is None or record.pid is None:
-        record = await _search(engine, service, run_id)
-    if record is None or record.pid is None:
-        return None
-    proc = ProcId(record.pid, record.start or 0, record.boot)
+async def _lives(engine: Engine, service: Service, record: RunRecord) -> bool:
+    proc = ProcId(record.pid or 0, record.start or 0, record.boot)
     if service.state.pid is None:
         await _gate_left(engine, proc)
-    return record if engine.machine.alive(proc) else None
+    return engine.machine.alive(proc)
 
 
-async def _search(engine: Engine, service: Service, run_id: str) -> RunRecord | None:
-    """An intent without a pid, or a torn record: by marker and FIFO. The main process leads its own session."""
+async def _search(engine: Engine, services: list[Service]) -> dict[str, RunRecord]:
+    """Intents without a pid, torn records: by marker and FIFO, in one walk. The main process leads its session."""
     machine = engine.machine
-    made = engine.spawner.make(service, run_id)
-    fifos = tuple(where["fifo"] for where in made.streams.values())
-    bearers = await asyncio.get_running_loop().run_in_executor(None, machine.find, made.marker, fifos)
-    leaders = [proc for proc in bearers if engine.keep_group or _leads(engine, proc.pid)]
-    if not leaders:
-        return None
-    main = min(leaders, key=lambda proc: (proc.start, proc.pid))
-    made.containment = machine.leftover(run_id)
-    made.born(main, engine.keeper_pid, not engine.keep_group)
-    return made.record(machine.now().awake, "running")
+    made = [engine.spawner.make(service, service.state.run or "") for service in services]
+    if not made:
+        return {}
+    wanted = {run.marker: tuple(where["fifo"] for where in run.streams.values()) for run in made}
+    bearers = await asyncio.get_running_loop().run_in_executor(None, machine.find_all, wanted)
+    found = {}
+    for run in made:
+        leaders = [proc for proc in bearers.get(run.marker, ()) if engine.keep_group or _leads(engine, proc.pid)]
+        if leaders:
+            run.containment = machine.leftover(run.id)
+            main = min(leaders, key=lambda proc: (proc.start, proc.pid))
+            run.born(main, engine.keeper_pid, not engine.keep_group)
+            found[run.id] = run.record(machine.now().awake, "running")
+    return found
 
 
 def _leads(engine: Engine, pid: int) -> bool:
@@ -103,8 +101,8 @@ async def _attach(engine: Engine, service: Service, record: RunRecord) -> Run | 
     engine.runs[run.id] = run
     engine.records.save(run.record(record.spawned_awake, "running"))
     if run.containment.memory is not None:  # what started the daemon again may have switched the controllers off
-        limit = engine.machine.limit
-        if words := await asyncio.get_running_loop().run_in_executor(None, limit, run.containment, run.launch):
+        again = engine.machine.limit
+        if words := await asyncio.get_running_loop().run_in_executor(None, again, run.containment, run.launch):
             engine.write("limit.warning", service=service.spec.id, run=run.id, fields={"message": words})
     return run
 
@@ -118,7 +116,7 @@ def owner(engine: Engine, service: Service) -> int | None:
 
 
 def newest_log(first: str) -> str:
-    """The file that the dead keeper wrote to last: `<run>.<stream>.<n>.log` with the highest n, full ones compressed."""
+    """The file that the dead keeper wrote to last: `<run>.<stream>.<n>.log` with the highest n; full ones are .gz."""
     folder, name = os.path.split(first)
     stem = name.rsplit(".", 2)[0]
     numbers = [0]
@@ -137,7 +135,7 @@ def unseen_since(engine: Engine, record: RunRecord | None) -> float:
     run's own last output, whichever is later. 0 when neither is known."""
     signs = []
     logs = [newest_log(where.log) for where in record.streams.values()] if record is not None else []
-    for path in (engine.layout.beat, *logs):
+    for path in (os.fspath(engine.layout.beat), *logs):
         try:
             signs.append(os.stat(path).st_mtime)
         except OSError:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from midwatch.engine.core import Engine, Service
     from midwatch.engine.run import Run
 
+LOUD = ("backoff", "budget.exhausted", "service.held", "run.spawn_failed", "health.warn", "supervision.gave_up",
+        "limit.warning", "port.conflict", "run.daemonised")  # fmt: skip
 OVER = ("done", "gave_up", "held", "stopped")
 
 
@@ -83,8 +85,7 @@ class Foreground:
             line = {"schema_version": 1, "ts": self._engine.machine.now().wall, "event": event, "service": service}
             print(msgspec.json.encode({**line, **fields}).decode(), file=sys.stderr, flush=True)
         told = event == "backoff" and (not fields.get("ms") or fields.get("reason") == "port-conflict")
-        if event in ("backoff", "budget.exhausted", "service.held", "run.spawn_failed", "health.warn",
-                     "supervision.gave_up", "limit.warning", "port.conflict", "run.daemonised") and not told and not self._json:  # fmt: skip
+        if event in LOUD and not told and not self._json:
             said = fields.get("decision") or fields.get("message") or fields.get("reason") or event
             words = self._refusal(event, fields) or said
             text = f"midwatch: {(service or '').rpartition('/')[2]}: {words}"

@@ -14,8 +14,8 @@ import msgspec
 from midwatch.config.problems import Settings
 from midwatch.engine.apply import Applied
 from midwatch.engine.jobs import Job
-from midwatch.engine.upgrade import upgrade
 from midwatch.engine.status import status_of, status_report
+from midwatch.engine.upgrade import upgrade
 from midwatch.model.event import Verb
 from midwatch.model.service import ServiceSpec
 from midwatch.policy import defaults
@@ -110,7 +110,7 @@ class Methods:
         "reset": (Chosen, "forget crashes and windows; a held or given-up service starts again"),
         "apply": (ApplyParams, "put a project's configuration into force; only the difference restarts"),
         "down": (DownParams, "stop a project, or everything and the daemon"),
-        "upgrade": (UpgradeParams, "keeper and engine are replaced in place by those of another version; nothing stops"),
+        "upgrade": (UpgradeParams, "keeper and engine are replaced in place by another version; nothing stops"),
         "job": (JobParams, "how a job stands, optionally waiting for its end"),
         "wait": (WaitParams, "wait until services are ready, stopped, exited or done"),
     }

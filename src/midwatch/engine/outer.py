@@ -1,8 +1,8 @@
 """What the outer manager hears (sd_notify): READY, STATUS, RELOADING, STOPPING, EXTEND_TIMEOUT and its watchdog.
 
-The keeper sends it, because it is the manager's main process (NotifyAccess=main); we say what. A daemon is ready when it
-serves its socket and has taken over what ran; a `run` is ready when its service is. The watchdog is fed only while this
-loop turns, and by a `run` only while its service is not failing (SVC-11). Must not decide when to stop.
+The keeper sends it, because it is the manager's main process (NotifyAccess=main); we say what. A daemon is ready when
+it serves its socket and has taken over what ran; a `run` is ready when its service is. The watchdog is fed only while
+this loop turns, and by a `run` only while its service is not failing (SVC-11). Must not decide when to stop.
 """
 
 from __future__ import annotations
