@@ -192,6 +192,7 @@ VERB = Verb(
     codes=(
         "Exit codes: 0 it ended with 0 or was stopped as asked, 2 usage, 3 gave up or held, 4 that name already "
         "runs, 78 a wrong option, a port that is taken, or an unwritable state folder. A failure of CMD is restarted, "
-        "so its own code is in 'midwatch why', never the code of run. With --exec the code is CMD's own, or 78 when it cannot start."
+        "so its own code is in 'midwatch why', never the code of run. With --exec the code is CMD's own, "
+        "or 78 when it cannot start."
     ),
 )
