@@ -73,12 +73,14 @@ def serves(port: int) -> bool:
         return sock.connect_ex(("127.0.0.1", port)) == 0
 
 
-@pytest.mark.parametrize("by", ["sh", "python"])
-@pytest.mark.parametrize("how", ["fork", "setsid", "double"])
-def test_14_the_child_is_named_followed_and_ended(scripts: Instance, how: str, by: str) -> None:
-    """Scenario 14: told, no second copy is ever started, its death is the run's, a stop ends it."""
+FORMS = [(how, by, "auto") for how in ("fork", "setsid", "double") for by in ("sh", "python")]
+
+
+@pytest.mark.parametrize(("how", "by", "contain"), [*FORMS, ("setsid", "sh", "none"), ("double", "python", "none")])
+def test_14_the_child_is_named_followed_and_ended(scripts: Instance, how: str, by: str, contain: str) -> None:
+    """Scenario 14: told, no second copy, its death is the run's, a stop ends it; also without cgroups."""
     [port] = free_ports(1)
-    scripts.up(config(how, by, port, f"port = {port}"))
+    scripts.up(config(how, by, port, f"port = {port}", f'contain = "{contain}"'))
     line = seen(scripts, "run.daemonised", "web")[0]
     heir = line["pid"]
     assert (line["action"], line["port"]) == ("followed", port)
