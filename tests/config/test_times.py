@@ -67,6 +67,14 @@ def test_a_schedule_that_is_refused_says_where_and_what_to_do(
     assert hint in problem.hint
 
 
+def test_nobody_can_need_what_runs_at_its_times_only(refused: Refused) -> None:
+    """It would wait for ever: between its times a scheduled service is neither up nor completed."""
+    for needs in ("['job']", "{ job = 'started' }", "{ job = 'completed' }"):
+        (problem,) = refused(f"[service.job]\ncommand = 'true'\nschedule = '@daily'\n{WEB}needs = {needs}")
+        assert (problem.line, problem.key.startswith("service.web.needs")) == (6, True)
+        assert "job runs at its times only" in problem.message
+
+
 def test_a_schedule_may_have_probes_and_stop_on_clean(read: Read) -> None:
     read(WEB + "schedule = '@hourly'\nready = { file = 'x' }\nhealth = { file = 'x' }\nrestart.on_clean = 'stop'")
     assert not read(WEB + "schedule = { cron = '@hourly', deadline = '11s' }", {"PATH": "/bin"}).warnings[1:]

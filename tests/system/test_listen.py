@@ -44,7 +44,8 @@ def hammering(where: str) -> Iterator[dict[str, Any]]:
 def test_ten_restarts_under_load_drop_no_connection(instance: Instance, free_port: int) -> None:
     """Clients on TCP and on the Unix socket; the server changes ten times; every request is answered whole."""
     path = instance.folder / "app.sock"
-    instance.up(config(f"127.0.0.1:{free_port}", "app.sock", more="restart.killed = 'off'\n"))
+    more = f"restart.killed = 'off'\nport = {free_port}\n"  # HLT-2, ORP: the keeper's listener is no stranger's
+    instance.up(config(f"127.0.0.1:{free_port}", "app.sock", more=more))
     with hammering(f"127.0.0.1:{free_port}") as tcp, hammering(str(path)) as unix:
         for number in range(RESTARTS):
             if number % 2:
@@ -57,13 +58,16 @@ def test_ten_restarts_under_load_drop_no_connection(instance: Instance, free_por
         assert counted["failures"] == 0, counted["failed"]
         assert counted["asked"] > counted["servers"] >= RESTARTS // 2
     assert len(instance.journal("run.spawned")) == RESTARTS + 1
+    assert instance.journal("port.conflict", "health.failed", "health.warn") == []
 
 
-def test_the_death_of_the_engine_and_of_both_drop_no_connection_either(instance: Instance, free_port: int) -> None:
+def test_an_upgrade_and_every_death_drop_no_connection_either(instance: Instance, free_port: int) -> None:
     """The keeper holds the socket; without it the adopted service does, until its next restart, and that is said."""
     where = f"127.0.0.1:{free_port}"
     instance.up(config(where))
     with hammering(where) as counted:
+        instance.ok("upgrade")
+        instance.ok("restart", "web")
         kill(instance.daemon()["pid"])
         assert instance.daemon()["pid"]
         instance.ok("restart", "web")

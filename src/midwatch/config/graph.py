@@ -93,6 +93,10 @@ def _usual(needed: Draft) -> Need:
 
 def _check(report: Report, path: Path, needed: Draft, name: str, state: str | None) -> None:
     rules = needed.specs[0].rules
+    if rules.schedule:
+        hint = "need something that runs all the time"
+        report.error(path, f"{name} runs at its times only and is never there for others", hint)
+        return
     if state == "completed" and not rules.oneshot and rules.on_clean == "restart":
         hint = f"make {name} a oneshot, or wait for started or ready"
         report.error(path, f"{name} never completes: it is restarted when it exits", hint)
