@@ -146,6 +146,15 @@ def test_orp1_another_managers(bare: Stagehand) -> None:
     assert "managed by systemd unit web.service" in line["owner"]
 
 
+def test_orp1_a_midwatch_of_another_home(bare: Stagehand) -> None:
+    """A kill would only make it start again: its own stop is named."""
+    home = "midwatch of another home (4fb83e6e)"
+    stranger(bare, manager=home, env={"MIDWATCH_RUN": "4fb83e6e:run.ui.3"})
+    bare.apply(served())
+    line = conflict(bare)
+    assert (line["class"], line["do"].split("  ")[0]) == ("manager", "midwatch stop run/ui")
+
+
 def test_orp1_a_holder_that_cannot_be_read(bare: Stagehand) -> None:
     """Class unknown: still a conflict, and how to find out."""
     pid = stranger(bare)

@@ -119,7 +119,7 @@ class Ports:
             if owner is None or owner.listener is None:
                 words = ""
             else:
-                by = "" if owner.klass == "ours" else ", not managed by midwatch"
+                by = "" if owner.klass in ("ours", "manager") else ", not managed by midwatch"
                 words = f"; port {service.spec.launch.port} is still served, by {owner.words}{by}"
             jobs.settle(job, service.spec.id, ok, message + words)
 

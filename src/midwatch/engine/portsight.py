@@ -160,6 +160,9 @@ def end_of(holder: Holder) -> str:
     for engine in ("docker", "podman"):
         if holder.manager.startswith(engine) and holder.unit:
             return f"{engine} stop {holder.unit[:12]}"
+    if holder.manager.startswith("midwatch") and ":" in holder.marker:
+        run = holder.marker.rpartition("/")[2].partition(":")[2]
+        return f"midwatch stop {'/'.join(run.split('.')[:2])}  # with the MIDWATCH_HOME of that one"
     if holder.manager.startswith("supervisord"):
         return "supervisorctl status  # find its name, then: supervisorctl stop NAME"
     return ""
