@@ -191,6 +191,9 @@ def _present(present: dict[str, Any] | None, because: list[str], now: float) -> 
     retry = present.get("retry_at")
     if retry is not None:
         yield f"next try {clock(retry, now)} (in {duration(max(0.0, retry - now))})"
+    coming = present.get("next_at")
+    if present.get("state") == "scheduled" and coming is not None:
+        yield f"next time {clock(coming, now)} (in {duration(max(0.0, coming - now))})"
     if present.get("state") == "unwatched":
         yield f"pid {present.get('pid')} ({present.get('run_id')}); the next start takes it back, by its identity"
     if present.get("state") == "up":
