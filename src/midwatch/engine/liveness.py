@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from midwatch.engine.notify import microseconds
 from midwatch.machine.ports import Listener, Machine, Tree
 from midwatch.model.event import Wedged
 from midwatch.model.units import format_seconds
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from midwatch.engine.core import Engine, Service
     from midwatch.engine.probes import Watching
     from midwatch.engine.run import Run
-
-MOST_MICROSECONDS = 10**13  # of WATCHDOG_USEC: four months, more is nonsense
 
 
 class Liveness:
@@ -154,9 +153,9 @@ class Watchdog:
             self._bark()
 
     def _heard(self, said: dict[str, str]) -> None:
-        asked = said.get("WATCHDOG_USEC", "")
-        if asked.isascii() and asked.isdigit() and 0 < int(asked) <= MOST_MICROSECONDS:
-            self._seconds = int(asked) / 1e6
+        asked = microseconds(said.get("WATCHDOG_USEC", ""))
+        if asked is not None:
+            self._seconds = asked
             self._wind()
         if said.get("STOPPING") == "1":
             self.stop()  # it has begun to leave, and has no reason to ping any more

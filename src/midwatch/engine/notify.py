@@ -24,6 +24,7 @@ MAX_DATAGRAM = 4096  # bytes; longer ones are cut by the kernel
 MAX_BURST = 32  # datagrams read in one turn, so that a babbling service cannot hold the loop
 MAX_LOOKS = 4  # of them from senders that have to be looked for among the processes
 MAX_SENDERS = 256  # processes of a run that are remembered
+MAX_MICROSECONDS = 10**13  # of a time that a service names: four months, more is nonsense
 MAX_STATUS = 200  # characters of STATUS= that are kept
 _PASSCRED = getattr(socket, "SO_PASSCRED", None)
 _CREDENTIALS = struct.Struct("iII")  # pid, uid, gid
@@ -152,6 +153,13 @@ class NotifySockets:
         if run is not None and what not in ear.told:
             ear.told.add(what)
             self._engine.write("limit.warning", service=run.service, run=run_id, fields={"message": words})
+
+
+def microseconds(text: str) -> float | None:
+    """Seconds of a *_USEC field; None when there is none or it is nonsense."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 20):
+        return None
+    return int(text) / 1e6 if 0 < int(text) <= MAX_MICROSECONDS else None
 
 
 def _said(raw: bytes) -> Said:

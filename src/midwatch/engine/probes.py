@@ -11,6 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from midwatch.engine.asking import Answer, Question, ask
+from midwatch.engine.notify import microseconds
 from midwatch.model.event import Probed
 from midwatch.model.service import Probe
 
@@ -110,8 +111,13 @@ class Watcher:
         self._post(answer.ok, answer.detail)
 
     def _notified(self, said: dict[str, str]) -> None:
-        if not self._stopped and said.get("READY") == "1":
+        if self._stopped:
+            return
+        more = microseconds(said.get("EXTEND_TIMEOUT_USEC", ""))
+        if said.get("READY") == "1":
             self._post(True, said.get("STATUS", "READY=1"))
+        elif more is not None:
+            self._engine.post(self._service, Probed(run=self._run.id, kind=self._kind, ok=False, extend=more))
 
     def _post(self, ok: bool, detail: str) -> None:
         wall = self._engine.machine.now().wall

@@ -57,12 +57,13 @@ class SpawnFailed(_Event, frozen=True, tag="spawn_failed"):
 
 
 class Probed(_Event, frozen=True, tag="probed"):
-    """One probe of the current run ended. `owner_ok` False: somebody else answered."""
+    """One probe of the current run ended. `extend`: no answer yet, the start asks for so many seconds from now."""
 
     run: str
     kind: Literal["ready", "health", "deep"]
     ok: bool
     detail: str = ""
+    extend: float = 0.0
 
 
 class Exited(_Event, frozen=True, tag="exited"):

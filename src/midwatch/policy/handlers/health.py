@@ -24,6 +24,8 @@ def ready(d: Draft, e: Probed) -> None:
         d.note("run.ready", run_id=e.run, ready_ms=round(d.age * 1000), detail=e.detail)
         _recovered(d, "not_ready")
         moves.came_up(d)
+    elif e.extend:
+        moves.alarm(d, max(d.s.wake_at or 0.0, d.now + e.extend))
     elif e.detail != d.s.probe_detail:
         d.set(probe_detail=e.detail)
         d.note("probe.failed", run_id=e.run, kind="ready", detail=e.detail)
