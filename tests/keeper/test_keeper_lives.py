@@ -353,3 +353,18 @@ def _group(number: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_a_signal_that_its_engine_did_not_act_on_is_told_to_the_next(keeper: Keeper) -> None:
+    """The engine hangs, a stop arrives, the engine is killed: the stop is not lost, and what was heard not repeated."""
+    os.kill(keeper.process.pid, signal.SIGUSR1)
+    assert keeper.event("signal")["signum"] == signal.SIGUSR1
+    keeper.send(op="heard", signum=int(signal.SIGUSR1))
+    os.kill(keeper.process.pid, signal.SIGTERM)
+    assert keeper.event("signal")["signum"] == signal.SIGTERM
+    keeper.table()
+    assert keeper.event("signal")["signum"] == signal.SIGTERM
+    keeper.send(op="heard", signum=int(signal.SIGTERM))
+    keeper.table()
+    assert keeper.ask("release", run="none")["errno"]
+    assert not [frame for frame in keeper.frames if frame["ev"] == "signal"]

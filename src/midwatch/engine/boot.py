@@ -171,6 +171,7 @@ class Boot:
             self.engine.ender.exited(frame)
         elif kind == "signal":
             self._signal(frame["signum"])
+            self.engine.link.send(op="heard", signum=frame["signum"])
         elif kind in ("rotated", "dropped", "drained"):
             getattr(self.engine.output, kind)(frame)
             if self.foreground is not None:

@@ -38,7 +38,8 @@ class Keeper:
     def __init__(self, config: Frame) -> None:
         self.runs: dict[str, Run] = {}
         self.pids: dict[int, Run] = {}  # of those that live
-        self.signals: list[int] = []  # not yet told; bounded
+        self.signals: list[int] = []  # that no engine has acted on yet; bounded
+        self.told = 0  # so many of them the engine that lives has been told
         self.asked = 0  # the signal that asked for our end: an engine that cannot live does not hear it
         self.exit_code: int | None = None
         self.ending = 0.0  # when those are killed whose host program has left
@@ -62,8 +63,9 @@ class Keeper:
         while (code := self.over()) is None:
             if engine.attend():
                 self.hello()
-            while self.signals and engine.link:
-                engine.send({"ev": "signal", "signum": self.signals.pop(0)})
+            while engine.link and self.told < len(self.signals):
+                engine.send({"ev": "signal", "signum": self.signals[self.told]})
+                self.told += 1
             poll = select.poll()
             poll.register(self.wake, select.POLLIN)
             if engine.link:
@@ -87,7 +89,7 @@ class Keeper:
 
     def hello(self) -> None:
         """What a new engine has to know: everything that we keep."""
-        engine = self.engine
+        engine, self.told = self.engine, 0
         runs = [run.facts() for run in self.runs.values()]
         engine.send({"ev": "hello", "version": wire.VERSION, "pid": os.getpid(), "engine_restarts": engine.starts - 1,
                      "engine_code": engine.code, "engine_hung": engine.hung, "runs": runs,
@@ -167,6 +169,11 @@ class Keeper:
             answer["error"] = getattr(e, "strerror", "") or f"{type(e).__name__}: {e}"
         if answer["id"] is not None:
             self.engine.send(answer)
+
+    def op_heard(self, ask: Frame) -> None:
+        """The engine has acted on a signal; one that dies before it says so leaves it to its successor."""
+        self.signals.remove(ask["signum"])
+        self.told -= 1
 
     def op_spawn(self, ask: Frame) -> Frame:
         if ask["run"] in self.runs:
