@@ -216,6 +216,7 @@ def test_every_phase_survives_every_event(world: Any, phase: str) -> None:
         ev.TreeGone("p.web.7", "tree"), ev.Prechecked("f"), ev.NewRules(world().rules, True),
         ev.Resumed(True), ev.Tick(), ev.Probed("p.web.7", "deep", False), ev.PortBusy("p.web.7", 80, "ours", "x"),
         ev.Wedged("p.web.7", "backlog", "x"), ev.Due(1.0), ev.Changed(("/x",), 1), ev.Woke(1.0, 1.0),
+        ev.Tripped("p.web.7", "memory", "hard", 2, 1), ev.Eased("p.web.7", "memory"),
     ]  # fmt: skip
     assert {key_of(e) for e in one_of_each} == set(KEYS)
     for pid in (None, 7):

@@ -53,6 +53,13 @@ class Capture(_Action, frozen=True, tag="capture"):
     reason: str
 
 
+class Drain(_Action, frozen=True, tag="drain"):
+    """Ask the run to finish and leave: send `rules.drain.signal` to its main process, or run `rules.drain.command`.
+    Outcome: `Exited`, or its deadline passes. No outcome of its own."""
+
+    run: str
+
+
 class Follow(_Action, frozen=True, tag="follow"):
     """From now on `pid` is the main process of the run: its launcher has left. Its exit is told as the run's."""
 
@@ -79,4 +86,4 @@ class Note(_Action, frozen=True, tag="note"):
     fields: dict[str, Any] = {}
 
 
-Action = Spawn | Signal | Kill | Watch | Capture | Follow | Precheck | Settle | Note
+Action = Spawn | Signal | Kill | Watch | Capture | Drain | Follow | Precheck | Settle | Note

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from midwatch.model.exit import ExitFacts
+from midwatch.model.sample import Quality
 from midwatch.model.service import Rules
 
 Verb = Literal["start", "stop", "restart", "reset"]
@@ -131,6 +132,30 @@ class Wedged(_Event, frozen=True, tag="wedged"):
     over: bool = False
 
 
+class Tripped(_Event, frozen=True, tag="tripped"):
+    """A guard's proposal: `value` has reached `line` (bytes; descriptors for "fds"). `words` say what was measured.
+
+    "warn" is only said, "soft" asks the service to drain, "hard" ends the run with `polite` seconds between the stop
+    signal and the kill. "host": the machine, or all services together, need the memory back from this one.
+    """
+
+    run: str
+    guard: Literal["memory", "fds", "host", "leak"]
+    level: Literal["warn", "soft", "hard"]
+    value: int
+    line: int
+    quality: Quality = "exact"
+    words: str = ""
+    polite: float = 10.0
+
+
+class Eased(_Event, frozen=True, tag="eased"):
+    """The episode of that guard is over for this run."""
+
+    run: str
+    guard: Literal["memory", "fds", "host", "leak"]
+
+
 class Due(_Event, frozen=True, tag="due"):
     """A scheduled time has come. `slot` is its wall time, `missed` how many earlier ones had nobody to run them.
 
@@ -167,5 +192,5 @@ class Tick(_Event, frozen=True, tag="tick"):
 
 Event = (
     Ask | Permit | Spawned | SpawnFailed | PortBusy | Probed | Wedged | Exited | TreeGone | Prechecked | NewRules
-    | Resumed | Due | Changed | Woke | Tick
+    | Resumed | Due | Changed | Woke | Tripped | Eased | Tick
 )  # fmt: skip

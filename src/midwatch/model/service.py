@@ -41,6 +41,8 @@ class Budgets(msgspec.Struct, frozen=True, omit_defaults=True):
     unhealthy_slow: Window | None = None
     memory_slow: Window | None = None
     killed_slow: Window | None = None
+    fds: Window | None = None
+    fds_slow: Window | None = None
     crash_hard: int | None = None  # give up after this many consecutive crashes; None: never
 
 
@@ -112,6 +114,39 @@ class FileWatch(msgspec.Struct, frozen=True, omit_defaults=True):
     debounce: float = 0.5
 
 
+class MemoryLines(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Lines on the held memory of a run's tree, in bytes. "auto": its share of the machine budget.
+
+    At `soft` it is asked to drain, at `hard` it is ended. Without a hard line it is warned at its share.
+    """
+
+    soft: int | None = None
+    hard: int | Literal["auto"] | None = None
+
+
+class DrainRules(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a run is asked to finish its work and leave, and how many seconds it has. One of both, or neither.
+
+    The exit code it then leaves with is `Rules.drain_code`, or 0.
+    """
+
+    signal: int | None = None
+    command: tuple[str, ...] | None = None
+    within: float = 30.0
+
+
+class FdRules(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Open descriptors: shares of the soft limit that warn and act, and what acting is.
+
+    `pools`: file name -> how many handles of it are meant to be open.
+    """
+
+    warn: float = 0.7
+    act: float = 0.85
+    pools: dict[str, int] = {}
+    action: Literal["warn", "restart"] = "warn"
+
+
 class Rules(msgspec.Struct, frozen=True, omit_defaults=True):
     """Everything the policy may read about a service. Pure data; goes into journal snapshots."""
 
@@ -132,6 +167,10 @@ class Rules(msgspec.Struct, frozen=True, omit_defaults=True):
     dump_signal: int | None = None  # makes it write its threads' stacks: only for a service that declares it (HLT-8)
     schedule: Schedule | None = None
     file_watch: FileWatch | None = None
+    memory: MemoryLines | None = None
+    drain: DrainRules | None = None
+    fds: FdRules | None = None
+    priority: Literal["expendable", "normal", "protected"] = "normal"  # who goes first when the machine needs memory
 
     @property
     def watching(self) -> tuple[object, ...]:

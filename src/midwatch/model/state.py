@@ -60,7 +60,7 @@ class ServiceState(msgspec.Struct, frozen=True, omit_defaults=True):
     health: Literal["unknown", "ok", "failing"] = "unknown"
     probe_failures: int = 0
     probe_detail: str = ""
-    why_stopping: Literal["requested", "unhealthy"] | None = None
+    why_stopping: Literal["requested", "unhealthy", "memory-guard", "fd-guard"] | None = None
     respawn: bool = False  # after the current stop, start again at once
     asked_by: str = ""  # who asked for the current stop
     job: str | None = None  # the job that the current intent will settle
@@ -77,6 +77,7 @@ class ServiceState(msgspec.Struct, frozen=True, omit_defaults=True):
     failing: str = ""  # what makes `health` failing: "health", "deep", "not_ready", "watchdog", "backlog"
     deep_failures: int = 0
     forgiven: float = 0.0  # seconds of this run in which everything stood still: no life, and nobody's fault
+    drain_by: float | None = None  # asked to drain: until this awake time it may leave by itself
     blocker: str = ""  # who held the port last, in words
     followed: bool = False  # `pid` is what a launcher left behind, not what was spawned
     slot: float | None = None  # wall time of the last scheduled time that was dealt with

@@ -15,7 +15,7 @@ from midwatch.model.service import Rules
 from midwatch.model.units import format_bytes, format_seconds
 from midwatch.policy.defaults import PLANNED_CODE, PORT_EARLY
 
-Why = Literal["requested", "unhealthy"] | None
+Why = Literal["requested", "unhealthy", "memory-guard", "fd-guard"] | None
 Words = tuple[str, ...]
 
 

@@ -37,7 +37,7 @@ PHASES: tuple[Phase, ...] = get_args(Phase)
 KEYS = (
     "ask.start", "ask.stop", "ask.restart", "ask.reset", "permit", "spawned", "spawn_failed", "probed.ready",
     "probed.health", "probed.deep", "exited", "tree_gone", "prechecked", "rules", "resumed", "tick",
-    "port_busy", "wedged", "due", "changed", "woke",
+    "port_busy", "wedged", "tripped", "eased", "due", "changed", "woke",
 )  # fmt: skip
 
 IGNORED = "IGNORED"
@@ -104,6 +104,12 @@ TABLE: tuple[Row, ...] = (
     _row(_RUNLESS, "exited", IGNORED, why="recorded already"),
     _row("killing", "tree_gone", "run.tree_gone", "stopped " + _AFTER),
     _row("starting up stopping " + _RUNLESS, "tree_gone", IGNORED, why="an answer to an older kill"),
+    # the guards
+    _row(_LIVING, "tripped", "guard.tripped", "stopping killing", "a line was crossed"),
+    _row(_ENDING, "tripped", "guard.hurried", "killing", "the grace has to be shorter now"),
+    _row(_LIVING, "eased", "guard.eased"),
+    _row(_RUNLESS, "tripped eased", IGNORED, why="nothing runs"),
+    _row(_ENDING, "eased", IGNORED, why="it is going to end anyway"),
     # the rest
     _row("held", "prechecked", "change.prechecked", "starting scheduled"),
     _row("starting up stopping killing backoff degraded waiting gave_up " + _PAUSED, "prechecked", IGNORED),

@@ -14,7 +14,7 @@ from midwatch.model.identity import Now
 from midwatch.model.service import Rules
 from midwatch.model.state import ServiceState, Stepped
 from midwatch.policy.draft import Draft
-from midwatch.policy.handlers import ask, change, health, outside, run
+from midwatch.policy.handlers import ask, change, guard, health, outside, run
 from midwatch.policy.state import IGNORED, cells
 
 Handler = Callable[[Draft, Any], None]
@@ -31,7 +31,7 @@ def key_of(event: ev.Event) -> str:
 
 def _handler(name: str) -> Handler | None:
     module, _, function = name.partition(".")
-    modules = {"ask": ask, "run": run, "change": change, "health": health, "outside": outside}
+    modules = {"ask": ask, "run": run, "change": change, "health": health, "outside": outside, "guard": guard}
     return None if name == IGNORED else cast("Handler", getattr(modules[module], function))
 
 
