@@ -17,7 +17,6 @@ import pytest
 from tests.engine.conftest import FakeKeeper, FakeLoop
 
 import midwatch
-from midwatch.engine.embed.host import Host
 from midwatch.machine.fake import FakeMachine
 from midwatch.model.identity import Now
 
@@ -382,23 +381,5 @@ def test_what_an_earlier_project_had_is_forgotten(stage: Stage) -> None:
             pass
         async with stage.supervisor(keeper=Played(stage.machine)) as sup:
             assert [row["project"] for row in await sup.status()] == ["p"]
-
-    stage.run(scenario())
-
-
-def test_the_host_is_usable_without_a_face(stage: Stage) -> None:
-    """`Host` is the whole of it: open, close, over."""
-    from midwatch.engine.embed.config import from_tables
-
-    async def scenario() -> None:
-        from midwatch.engine.layout import Layout
-
-        loaded = from_tables({"w": {"command": ["/bin/w"]}}, project="p", folder=None)
-        host = Host(Layout.for_home(stage.home), loaded, by="test", told=lambda *_: None, keeper=stage.keeper,
-                    machine=stage.machine, control=False)  # fmt: skip
-        await host.open()
-        await host.close()
-        assert host.over.is_set()
-        assert not host.lock.held
 
     stage.run(scenario())

@@ -64,7 +64,7 @@ VERB = Verb(
         "Install the new version first. Both programs of the daemon are tried before anything is replaced; if the "
         "new ones do not start, the old ones go on."
     ),
-    examples=("pip install --upgrade midwatch && midwatch upgrade",),
+    examples=("midwatch upgrade",),
     run=_run,
     opts=(JSON,),
 )
