@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -138,26 +139,35 @@ def test_exhausted_inotify_limits_fall_back_to_looking(tmp_path: Path, knob: str
     helper = [sys.executable, "-I", "-S", SCRIPT, "0", *sys.path]
     command = ["unshare", "--user", "--map-root-user", "sh", "-c", inner, "sh", *helper]
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
-    assert child.stdin is not None
-    assert child.stdout is not None
-    child.stdin.write(json.dumps(told) + "\n")
-    lines = [json.loads(child.stdout.readline() or '{"gone": true}')]
-    if "gone" in lines[0]:
+    try:
+        assert child.stdin is not None
+        child.stdin.write(json.dumps(told) + "\n")
+        begun = said(child, "watching")
+        if begun is None:
+            pytest.skip("no user namespaces here")
+        warnings = [line["warning"] for line in begun if "warning" in line]
+        for number in range(100):
+            made = tmp_path / "src" / f"new{number}"
+            made.mkdir()
+            (made / "file").write_text("x")
+            lines = said(child, "changed") or []
+            warnings += [line["warning"] for line in lines if "warning" in line]
+            if warnings and str(made / "file") in lines[-1]["paths"]:
+                break
+        (warning,) = warnings
+        assert "raise fs.inotify.max_user_" in warning
+    finally:
+        child.kill()
         child.communicate()
-        pytest.skip("no user namespaces here")
-    seen: set[str] = set()
-    polling = []
-    for number in range(200):
-        made = tmp_path / "src" / f"new{number}"
-        made.mkdir()
-        (made / "file").write_text("x")
-        while "changed" not in lines[-1]:
-            lines.append(json.loads(child.stdout.readline()))
-        seen |= set(lines[-1]["paths"])
-        polling = [line for line in lines if "warning" in line]
-        if polling and str(made / "file") in seen:
-            break
-        lines.append({})
-    child.communicate("")
-    (warning,) = polling
-    assert "raise fs.inotify.max_user_" in warning["warning"]
+
+
+def said(child: subprocess.Popen[str], last: str) -> list[dict[str, Any]] | None:
+    """What it says up to a line of this kind; None when it has ended."""
+    assert child.stdout is not None
+    lines: list[dict[str, Any]] = [{}]
+    while last not in lines[-1]:
+        line = child.stdout.readline()
+        if not line:
+            return None
+        lines.append(json.loads(line))
+    return lines
