@@ -234,3 +234,22 @@ def test_the_log_goes_on_in_the_newest_file(tmp_path: object) -> None:
     for name in ("p.a.1.out.1.log", "p.a.1.out.2.log", "p.a.1.out.2.log.idx", "p.a.1.err.7.log", "p.a.11.out.9.log"):
         (folder / name).touch()
     assert newest_log(first) == str(folder / "p.a.1.out.2.log")
+
+
+@pytest.mark.parametrize("marker", ["{own}", "{own}/0a1b2c3d:q.b.7", "", "0a1b2c3d:p.a.1", "{home}:p.b.1"])
+def test_whose_marker_a_process_bears_decides_beside_its_start_time(bare: Stagehand, marker: str) -> None:
+    """E5: ours, one inside ours, or overwritten: adopted. Another run's or home's: the record is wrong, said once, and
+    its process is left alone; the run is started anew."""
+    bare.apply(a_spec())
+    pid = bare.pid()
+    process = bare.machine.procs[pid]
+    own = process.env["MIDWATCH_RUN"]
+    process.env = {"MIDWATCH_RUN": marker.format(own=own, home=bare.layout.instance)}
+    both_die(bare)
+    assert not bare.dead(pid)
+    if marker in ("0a1b2c3d:p.a.1", "{home}:p.b.1"):
+        assert bare.pid() != pid
+        [line] = bare.events("state.damaged")
+        assert f"names process {pid}, which belongs to" in line["problem"]
+    else:
+        assert (bare.phase(), bare.pid()) == ("up", pid)

@@ -11,6 +11,7 @@ import sys
 import time
 
 import pytest
+from tests.real import fast
 from tests.system.conftest import Instance, alive, instance, kill, wait_for  # noqa: F401  the fixture
 
 from midwatch.record import logs
@@ -64,7 +65,7 @@ command = ["sh", "-c", "sleep 1001 & wait"]
 """
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_keeper_and_engine_are_killed_together_and_everything_is_adopted(instance: Instance) -> None:  # noqa: F811
     """D9, ORP-7, scenario 22."""
     (instance.folder / "writer.py").write_text(WRITER)
@@ -74,16 +75,13 @@ def test_keeper_and_engine_are_killed_together_and_everything_is_adopted(instanc
     rng = random.Random(11)
     for number in range(KILLS):
         time.sleep(rng.uniform(0.0, 0.6))
-        daemon = instance.daemon()
+        keeper, engine = fast.daemon(instance)
         if number % 3 == 0:
-            instance.cli("stop" if number % 2 else "restart", "toggled", "--no-wait")
-        first, second = (daemon["keeper_pid"], daemon["pid"]) if number % 2 else (daemon["pid"], daemon["keeper_pid"])
+            fast.ask(instance, "stop" if number % 2 else "restart", services=["p/toggled"], by="test")
+        first, second = (keeper, engine) if number % 2 else (engine, keeper)
         kill(first)
-        try:
-            kill(second)
-        except ProcessLookupError:
-            pass  # the engine leaves when its keeper is gone
-        wait_for(lambda: not alive(daemon["keeper_pid"]) and not alive(daemon["pid"]), "both are gone")
+        fast.end(second)  # the engine leaves when its keeper is gone
+        wait_for(lambda: not alive(keeper) and not alive(engine), "both are gone")  # noqa: B023
         time.sleep(rng.uniform(0.0, 0.3))
         instance.ok("up", "-d")
     after = instance.ps()

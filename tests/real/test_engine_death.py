@@ -1,14 +1,17 @@
 """The engine's death is a non-event: kill -9 at random moments under load (design: 0 lines lost, 0 doubled, no run
-restarted or doubled, every exit with its true code). CI kills 15 times."""
+restarted or doubled, every exit with its true code). CI kills 15 times;
+MIDWATCH_ENGINE_KILLS=100 is the acceptance run."""
 
 from __future__ import annotations
 
 import os
 import random
+import statistics
 import sys
 import time
 
 import pytest
+from tests.real import fast
 from tests.system.conftest import Instance, instance, kill  # noqa: F401  the fixture
 
 from midwatch.record import logs
@@ -46,34 +49,44 @@ command = ["sleep", "1001"]
 """
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.slow
-def test_the_engine_is_killed_at_random_moments_and_nobody_notices(instance: Instance) -> None:
-    """D9, design 5: lines exact, pids the same, each exit's code true, each run number spawned once."""
+def test_the_engine_is_killed_at_random_moments_and_nobody_notices(instance: Instance) -> None:  # noqa: F811
+    """D9, design 5: lines exact, pids the same, each exit's code true, each run number spawned once. Every eighth dies
+    again before it answers: in the middle of taking over."""
     (instance.folder / "writer.py").write_text(WRITER)
     instance.up(CONFIG.format(python=sys.executable, cycle=CYCLE))
     before = instance.ps()
     rng = random.Random(7)
+    took = []
     for number in range(KILLS):
         time.sleep(rng.uniform(0.0, 0.35))
-        engine = instance.daemon()["pid"]
+        keeper, engine = fast.daemon(instance)
         if number % 3 == 0:
-            instance.cli("stop" if number % 2 else "restart", "toggled", "--no-wait")
+            fast.ask(instance, "stop" if number % 2 else "restart", services=["p/toggled"], by="test")
         kill(engine)
-    instance.daemon()
+        if number % 8 == 7:
+            time.sleep(rng.uniform(0.0, 0.2))
+            fast.end(newborn := fast.newborn(keeper, engine))
+            engine = newborn
+        took.append(fast.answer_after(instance, engine))
+    fast.daemon(instance)
+    print(  # noqa: T201  shown by -s: the acceptance run's figures
+        f"{KILLS} kills; to the next answer: median {statistics.median(took):.3f} s, worst {max(took):.3f} s"
+    )
     after = instance.ps()
     assert after["writer"]["pid"] == before["writer"]["pid"]
     assert after["steady"]["pid"] == before["steady"]["pid"]
     assert after["writer"]["restarts"] == {}
     restarted = instance.journal("engine.restarted")
-    assert len(restarted) == KILLS
+    assert KILLS <= len(restarted) <= KILLS + KILLS // 8
     instance.ok("stop", "cycle", "writer")
     check_lines(instance)
     check_codes(instance)
     instance.ok("down", "--all")
 
 
-def check_lines(instance: Instance) -> None:
+def check_lines(instance: Instance) -> None:  # noqa: F811
     """Every line once and in order, up to the point where the writer was stopped."""
     number, rest = 0, b""
     for piece in logs.stream(instance.home / "logs" / "p.writer"):
@@ -84,7 +97,7 @@ def check_lines(instance: Instance) -> None:
     assert number > 1000
 
 
-def check_codes(instance: Instance) -> None:
+def check_codes(instance: Instance) -> None:  # noqa: F811
     """The n-th start of `cycle` wrote n before it exited with n % 7 + 20; the record says the same."""
     starts = int((instance.folder / "count").read_text())
     exits = {}

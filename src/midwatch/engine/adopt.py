@@ -1,9 +1,9 @@
 """After keeper and engine were killed together: the runs that lived on are found and taken over.
 
-A run is adopted when its identity (pid, start time, boot) still stands, or when its marker or its FIFO is found in a
-process that leads its own session; the new keeper opens the FIFOs again and watches the process. Everything else of an
-earlier daemon is ended by identity before anything is started (restore.py). A FIFO that was replaced by something else
-costs the output, not the run. Must not decide what a service does next.
+A run is adopted when its identity (pid, start time, boot) still stands and bears no other run's marker, or when its
+marker or its FIFO is found in a process that leads its own session; the new keeper opens the FIFOs again and watches
+the process. Everything else of an earlier daemon is ended by identity before anything is started (restore.py). A FIFO
+that was replaced by something else costs the output, not the run. Must not decide what a service does next.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from midwatch.engine.run import Run
 from midwatch.machine.ports import Target
 from midwatch.model.identity import ProcId
 from midwatch.policy import defaults
-from midwatch.record.runs import RunRecord
+from midwatch.record.runs import RunProblem, RunRecord
 
 if TYPE_CHECKING:
     from midwatch.engine.core import Engine, Service
@@ -37,6 +37,24 @@ async def adopt(engine: Engine, records: dict[str, RunRecord]) -> dict[str, Run]
             found[run_id] = (service, known[run_id])
     attached = await asyncio.gather(*(_attach(engine, service, record) for service, record in found.values()))
     return {run.id: run for run in attached if run is not None}
+
+
+def genuine(engine: Engine, records: list[RunRecord]) -> tuple[list[RunRecord], list[RunProblem]]:
+    """The records, and those that are wrong (damaged, or written in another pid namespace): their process bears the
+    marker of somebody else. One without any marker may have overwritten its environment; its start time stands for it.
+    """
+    good, wrong = [], []
+    boot = engine.machine.now().boot
+    for record in records:
+        holder = engine.machine.holder(record.pid) if record.pid is not None and record.boot == boot else None
+        borne = holder.marker if holder is not None and holder.proc.start == record.start else ""
+        inside = f"{borne}/".startswith(f"{record.marker}/")
+        if not borne or inside or record.marker.startswith(f"{borne}/"):  # the latter: it has yet to exec
+            good.append(record)
+        else:
+            words = f"names process {record.pid}, which belongs to {borne}"
+            wrong.append(RunProblem(str(engine.layout.runs / f"{record.run}.json"), record.run, words))
+    return good, wrong
 
 
 async def _lives(engine: Engine, service: Service, record: RunRecord) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from midwatch import __version__
-from midwatch.engine.adopt import ALIVE, adopt, owner, unseen_since
+from midwatch.engine.adopt import ALIVE, adopt, genuine, owner, unseen_since
 from midwatch.engine.core import Service
 from midwatch.engine.run import Run
 from midwatch.engine.specs import load_specs
@@ -46,6 +46,9 @@ async def restore(engine: Engine, hello: dict[str, Any], *, fresh: bool = False)
     states = _states(engine)
     now = engine.machine.now()
     records, problems = engine.records.load()
+    if not restarted:
+        records, wrong = genuine(engine, records)
+        problems += wrong
     table = hello["runs"] if restarted else [_entry(record) for record in records if _lives(engine, record)]
     for spec in specs:
         state = states.get(spec.id) or _found(spec, table, now)
