@@ -90,7 +90,8 @@ class Ender:
         engine = self._engine
         machine = engine.machine
         status = frame["status"]
-        oom_kills = machine.oom_kills(run.containment) or 0
+        counter = machine.oom_kills(run.containment)
+        oom_kills = counter or 0
         spawned = service.state.spawned_at
         ended = frame.get("at") or machine.now().awake
         kernel = None
@@ -106,6 +107,7 @@ class Ender:
             cpu_seconds=frame.get("cpu_seconds"),
             strays=self._strays(run, frame.get("strays")),
             unseen=frame.get("unseen") or 0.0,
+            checked=("oom-counter",) if counter is not None else (),
         )
 
     def _strays(self, run: Run, orphans: list[int] | None) -> int:

@@ -47,6 +47,7 @@ class ExitFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     port: int | None = None  # told with `heir` or `port_owner`
     port_owner: str = ""  # who else holds the service's port at that moment, in words; "": nobody
     unseen: float = 0.0  # status None: it died within so many seconds before it was found gone
+    checked: tuple[str, ...] = ()  # what could be looked at, so that its silence counts: "oom-counter", "kernel-log"
 
     @property
     def code(self) -> int | None:
