@@ -1,9 +1,10 @@
 """The last rung of the stop ladder: end everything of a tree, and say what proves that nothing is left.
 
-With a cgroup: cgroup.kill (proof against forks), before 5.14 freeze and KILL. Without: STOP everybody until
-a look at /proc finds nobody new, so that forks end and descent stays readable, then KILL through pidfds;
-done after two empty looks. Always bounded by the caller's seconds; what could not be ended is named, never
-hidden. Must not decide when to end something. Tests: tests/machine/test_contract.py.
+With a cgroup: freeze it (who is frozen still dies, and cannot fork meanwhile), then cgroup.kill, before 5.14 KILL to
+each. Without: STOP everybody until a look at /proc finds nobody new, so that forks end and descent stays readable, then
+KILL through pidfds; done after two empty looks. Who is still there a moment after KILL gets its memory taken away from
+outside (mrelease.py). Always bounded by the caller's seconds; what could not be ended is named, never hidden. Must not
+decide when to end something. Tests: tests/machine/test_contract.py, test_end.py.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from midwatch.machine.tree import Found, Scanner
 from midwatch.model.identity import ProcId
 
 _FRESH = 0.25  # seconds: how old the first look may be where a cgroup holds the tree anyway
-_STOP_ROUNDS = 10  # systemd-oomd and oomd give up after as many (spec guards 6.2)
+_STOP_ROUNDS = 10  # systemd-oomd and oomd give up after as many
+_LATE = 0.2  # seconds: who is still there so long after KILL does not leave by itself as it should
 
 
 class Ending:
@@ -83,12 +85,14 @@ class Ending:
     def _kill(self, until: float) -> list[ProcId]:
         frozen = False
         stopped: set[ProcId] = set()
+        killed: set[ProcId] = set()
         rounds = empty = 0
         try:
             while True:
-                by_group = self._group is not None and self._hand.kill_group(self._group)
-                if self._group and not by_group:
+                by_group = False
+                if self._group:
                     frozen = self._hand.freeze_group(self._group, True) or frozen
+                    by_group = self._hand.kill_group(self._group)
                 members = self._look()
                 empty = 0 if members else empty + 1
                 now = time.monotonic()
@@ -101,7 +105,9 @@ class Ending:
                     self._blow(fresh, signal.SIGSTOP)
                     continue
                 self._blow(members, signal.SIGKILL)
-                self._hand.wait(members, min(until - now, 0.2))
+                self._hand.release([proc for proc in members if proc in killed])
+                killed.update(members)
+                self._hand.wait(members, min(until - now, _LATE))
         finally:
             if frozen and self._group:
                 self._hand.freeze_group(self._group, False)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import signal
 
-from midwatch.machine.fake_net import FakeNet
+from midwatch.machine.fake_pause import FakePause
 from midwatch.machine.fake_stage import FakeProcess
 from midwatch.machine.ports import Containment, Ended, Host, LaunchProblem, Reading, Rung, Target, Tree
 from midwatch.model.identity import Now, ProcId
@@ -19,7 +19,7 @@ from midwatch.model.service import Launch
 _ROUNDS = 10
 
 
-class FakeMachine(FakeNet):
+class FakeMachine(FakePause):
     """One fake machine; `cgroups` and `memory_cgroups` say what it offers."""
 
     def _below(self, pid: int) -> set[int]:

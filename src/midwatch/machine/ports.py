@@ -215,6 +215,25 @@ class Machine(Protocol):
         polite > 0: TERM to every member and wait so long first. Then freeze (where possible), KILL all
         (cgroup.kill or pidfds) until two empty scans, verify."""
 
+    def freeze(self, tree: Tree) -> str:
+        """Bring everybody of the tree to a halt: "cgroup", "stop" (SIGSTOP to each), or "" nobody. *blocking*"""
+
+    def thaw(self, tree: Tree, spare: tuple[ProcId, ...] = ()) -> None:
+        """Undo `freeze`; who is in `spare` stood still before and goes on doing so. *blocking*"""
+
+    def stopped(self, tree: Tree) -> tuple[ProcId, ...]:
+        """Who of the tree stands still by a stop signal or a debugger: to be spared by `thaw`. *blocking*"""
+
+    def scene(self, tree: Tree, seconds: float) -> dict[str, Any]:
+        """Reads only: its groups' files, limits, shared memory, the host at this moment. For JSON. *blocking*"""
+
+    def stills(self, tree: Tree, seconds: float) -> dict[str, Any]:
+        """Of a tree that stands still: largest mappings, kernel stacks where permitted. *blocking*"""
+
+    def rehearse(self) -> dict[str, str]:
+        """Freeze, kill, reap a dummy tree of our own: rung -> "yes", or what is done instead and why. *blocking* <= 1 s
+        """
+
     def release(self, containment: Containment) -> None:
         """Remove the run's cgroups by their recorded names; silent when they are gone or still populated.
         *blocking*
@@ -224,6 +243,9 @@ class Machine(Protocol):
         """The OOM-kill counter of the run's own memory cgroup (fresh cgroup: the delta is the value), None:
         absent.
         """
+
+    def oom_by(self, containment: Containment) -> str:
+        """A user-space OOM killer's own mark on the run's group, in words; "" none."""
 
     def kernel_oom(self, pids: set[int], since: float) -> str | None:
         """The kernel's own line about an OOM kill of one of these pids since awake time `since`, when

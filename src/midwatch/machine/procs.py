@@ -73,6 +73,12 @@ class Hand(Protocol):
     def freeze_group(self, directory: str, on: bool) -> bool:
         """Freeze or thaw a cgroup; False when that is not possible."""
 
+    def group_frozen(self, directory: str) -> bool:
+        """Does everybody in it stand still by now?"""
+
+    def release(self, procs: list[ProcId]) -> None:
+        """Take the memory of these, who have been killed and are still there. Returns at once."""
+
     def thaw_group(self, directory: str) -> None:
         """Thaw it and everything below it."""
 

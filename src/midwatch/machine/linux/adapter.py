@@ -11,7 +11,7 @@ import signal
 import time
 from typing import Any
 
-from midwatch.machine import end, trial
+from midwatch.machine import end, pause, trial
 from midwatch.machine import launch as launches
 from midwatch.machine.linux import binary, cgroup, host, limits, meters, pidfd, procfs, sockets, who
 from midwatch.machine.linux.source import LinuxHand, ProcSource
@@ -173,6 +173,50 @@ class LinuxMachine:
             return Ended("tree", 0)  # nobody outlives a reboot
         return end.Ending(self._scanner, self._hand, tree).run(polite, verify)
 
+    def freeze(self, tree: Tree) -> str:
+        """See ports."""
+        return pause.freeze(self._scanner, self._hand, tree) if tree.main.boot == self._boot else ""
+
+    def thaw(self, tree: Tree, spare: tuple[ProcId, ...] = ()) -> None:
+        """See ports."""
+        if tree.main.boot == self._boot:
+            pause.thaw(self._scanner, self._hand, tree, spare)
+
+    def stopped(self, tree: Tree) -> tuple[ProcId, ...]:
+        """See ports."""
+        return pause.stopped(self._scanner, tree)
+
+    def scene(self, tree: Tree, seconds: float) -> dict[str, Any]:
+        """See ports."""
+        from midwatch.machine.linux import scene  # seldom needed
+
+        return scene.around(self._by_rank(tree), tree.containment.dirs, time.monotonic() + seconds)
+
+    def stills(self, tree: Tree, seconds: float) -> dict[str, Any]:
+        """See ports."""
+        from midwatch.machine.linux import scene
+
+        return scene.paused(self._by_rank(tree), time.monotonic() + seconds)
+
+    def _by_rank(self, tree: Tree) -> list[int]:
+        """The main process, if it is there, then the others."""
+        pids = self._pids(tree)
+        return sorted(pids, key=lambda pid: (pid != tree.main.pid, pid))
+
+    def rehearse(self) -> dict[str, str]:
+        """See ports."""
+        from midwatch.machine.linux import rehearsal
+
+        run = f"midwatch.rehearsal.{os.getpid()}"
+        containment = self._cgroups.make(run, None, False)
+        try:
+            rung = self.host().rungs["cgroup.kill"]
+            return rehearsal.rehearse(self, containment, self._keeper, run, rung)
+        except (OSError, RuntimeError) as error:
+            return {"rehearsal": f"failed: {error}"}
+        finally:
+            self._cgroups.release(containment)
+
     def release(self, containment: Containment) -> None:
         """See ports."""
         self._cgroups.release(containment)
@@ -180,6 +224,10 @@ class LinuxMachine:
     def oom_kills(self, containment: Containment) -> int | None:
         """See ports."""
         return cgroup.oom_kills(containment.memory) if containment.memory else None
+
+    def oom_by(self, containment: Containment) -> str:
+        """See ports."""
+        return next(filter(None, map(cgroup.oomd, containment.dirs)), "")
 
     def kernel_oom(self, pids: set[int], since: float) -> str | None:
         """See ports."""

@@ -261,6 +261,11 @@ def populated(directory: str) -> bool | None:
     return None if value is None else bool(value)
 
 
+def frozen(directory: str) -> bool:
+    """cgroup.events: does everybody in it stand still?"""
+    return procfs.keyed(files.read_record(f"{directory}/cgroup.events") or b"", b"frozen") == 1
+
+
 def place(directory: str, pid: int) -> None:
     """Move a process. Raises OSError."""
     if pid <= 0:
@@ -291,6 +296,17 @@ def kill(directory: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def oomd(directory: str) -> str:
+    """What systemd-oomd or oomd has written on a group that it killed, in words."""
+    for name in ("user.oomd_kill", "trusted.oomd_kill"):
+        try:
+            value = os.getxattr(directory, name).decode("ascii", "replace")
+        except OSError:
+            continue
+        return f"a user-space OOM killer (systemd-oomd, oomd) has marked the run's own group: {name}={value[:64]}"
+    return ""
 
 
 def oom_kills(directory: str) -> int | None:

@@ -10,7 +10,7 @@ import select
 import time
 from collections.abc import Iterator
 
-from midwatch.machine.linux import cgroup, files, pidfd, procfs
+from midwatch.machine.linux import cgroup, files, mrelease, pidfd, procfs
 from midwatch.machine.procs import Stat
 from midwatch.model.identity import ProcId
 
@@ -67,6 +67,9 @@ class ProcSource:
 class LinuxHand:
     """pidfds and cgroups."""
 
+    def __init__(self) -> None:
+        self.releaser = mrelease.Releaser()
+
     def send(self, proc: ProcId, signum: int) -> bool:
         """See procs.Hand."""
         return pidfd.send(proc, signum)
@@ -78,6 +81,15 @@ class LinuxHand:
     def freeze_group(self, directory: str, on: bool) -> bool:
         """cgroup.freeze, Linux >= 5.2."""
         return cgroup.freeze(directory, on)
+
+    def group_frozen(self, directory: str) -> bool:
+        """By cgroup.events."""
+        return cgroup.frozen(directory)
+
+    def release(self, procs: list[ProcId]) -> None:
+        """See procs.Hand."""
+        fds = (pidfd.open_checked(proc) for proc in procs) if not self.releaser.why else ()
+        self.releaser.start([fd for fd in fds if fd is not None])
 
     def thaw_group(self, directory: str) -> None:
         """See procs.Hand."""

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from midwatch.machine import end, shebang, trial
+from midwatch.machine import end, pause, shebang, trial
 from midwatch.machine import launch as launches
 from midwatch.machine.macos import libproc, people, structs
 from midwatch.machine.ports import (
@@ -110,6 +110,13 @@ class MacHand:
     def freeze_group(self, directory: str, on: bool) -> bool:
         """No cgroups."""
         return False
+
+    def group_frozen(self, directory: str) -> bool:
+        """No cgroups."""
+        return False
+
+    def release(self, procs: list[ProcId]) -> None:
+        """macOS has no such call."""
 
     def thaw_group(self, directory: str) -> None:
         """No cgroups."""
@@ -237,6 +244,35 @@ class MacMachine:
         if tree.main.boot != self._boot:
             return Ended("tree", 0)
         return end.Ending(self._scanner, self._hand, tree).run(polite, verify)
+
+    def freeze(self, tree: Tree) -> str:
+        """See ports."""
+        return pause.freeze(self._scanner, self._hand, tree) if tree.main.boot == self._boot else ""
+
+    def thaw(self, tree: Tree, spare: tuple[ProcId, ...] = ()) -> None:
+        """See ports."""
+        if tree.main.boot == self._boot:
+            pause.thaw(self._scanner, self._hand, tree, spare)
+
+    def stopped(self, tree: Tree) -> tuple[ProcId, ...]:
+        """See ports."""
+        return pause.stopped(self._scanner, tree)
+
+    def scene(self, tree: Tree, seconds: float) -> dict[str, Any]:
+        """See ports."""
+        return {"missing": ["limits and the host's numbers: not read on macOS"]}
+
+    def stills(self, tree: Tree, seconds: float) -> dict[str, Any]:
+        """See ports."""
+        return {"missing": ["mappings and kernel stacks: not read on macOS"]}
+
+    def rehearse(self) -> dict[str, str]:
+        """See ports."""
+        return {"rehearsal": "not done on macOS", "freeze": f"SIGSTOP only: {_NO_CGROUPS}"}
+
+    def oom_by(self, containment: Containment) -> str:
+        """See ports."""
+        return ""
 
     def release(self, containment: Containment) -> None:
         """Nothing was made."""

@@ -1,0 +1,114 @@
+"""The rare path, tried before it is needed: a dummy tree is frozen, killed and reaped by the code that ends runs.
+
+One `sleep` with a grandchild in a group of its own; whatever happens, they leave by themselves after some seconds. The
+answer says for each rung "yes" or what is used instead and why. At most a second, in a worker thread. Must not touch
+anything else. Tests: tests/machine/test_rehearsal.py.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from typing import Protocol
+
+from midwatch.machine.linux import cgroup, mrelease
+from midwatch.machine.ports import Containment, Ended, Tree
+from midwatch.model.identity import ProcId
+
+SECONDS = 1.0
+_LIFE = 5  # seconds after which the dummies leave by themselves
+_SCRIPT = f"sleep {_LIFE} & echo; sleep {_LIFE}; wait"
+_HELP = 0.6  # seconds that the program which tries process_mrelease may take
+
+
+class Stage(Protocol):
+    """What of the machine is rehearsed."""
+
+    def identify(self, pid: int) -> ProcId | None: ...
+    def place(self, moves: list[tuple[Containment, int]]) -> list[OSError | None]: ...
+    def freeze(self, tree: Tree) -> str: ...
+    def end(self, tree: Tree, polite: float, verify: float) -> Ended: ...
+
+
+def rehearse(machine: Stage, containment: Containment, keeper: int, run: str, kill: str) -> dict[str, str]:
+    """`containment`: an empty group, or none; `kill`: what the machine says of cgroup.kill."""
+    until = time.monotonic() + SECONDS
+    told: dict[str, str] = {}
+    pid = _dummies(run)
+    try:
+        main = machine.identify(pid)
+        if main is None:
+            return {"rehearsal": "its dummy process was gone at once"}
+        tree = Tree(run, main, run, containment, keeper)
+        failed = machine.place([(containment, pid)])[0] if containment.dirs else None
+        if failed is not None:
+            told["rehearsal"] = f"cannot move a process into its group: {failed.strerror}"
+        told["freeze"] = _freeze(machine, tree)
+        began = time.monotonic()
+        ended = machine.end(tree, 0, max(0.1, until - time.monotonic() - 0.2))
+        told["kill"] = _killed(ended, kill if containment.kill else containment.why_not or "no cgroup", began)
+    finally:
+        told["reap"] = _reap(pid)
+    told["memory release"] = _release(until - time.monotonic())
+    told.setdefault("rehearsal", "yes")
+    return told
+
+
+def _dummies(run: str) -> int:
+    """The dummy tree, once its grandchild is there."""
+    read, write = os.pipe()
+    try:
+        pid = os.posix_spawn(
+            "/bin/sh", ["sh", "-c", _SCRIPT], {"PATH": "/usr/bin:/bin", "MIDWATCH_RUN": run},
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDWR, 0), (os.POSIX_SPAWN_DUP2, write, 1),
+                (os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0),
+            ],
+            setsid=True, setsigmask=(), setsigdef=(signal.SIGTERM, signal.SIGINT, signal.SIGPIPE),
+        )  # fmt: skip
+    finally:
+        os.close(write)
+    os.read(read, 1)
+    os.close(read)
+    return pid
+
+
+def _freeze(machine: Stage, tree: Tree) -> str:
+    how = machine.freeze(tree)
+    if how != "cgroup":
+        return f"SIGSTOP only: {tree.containment.why_not or 'no cgroup'}" if how else "nobody could be stopped"
+    group = tree.containment.kill or ""
+    return "yes" if cgroup.frozen(group) else "SIGSTOP only: the group does not come to a halt"
+
+
+def _killed(ended: Ended, without: str, began: float) -> str:
+    if ended.left:
+        return f"{len(ended.left)} of the dummies could not be ended within {time.monotonic() - began:.1f} s"
+    return "yes" if without == "yes" else f"one by one: {without}"
+
+
+def _reap(pid: int) -> str:
+    """The dummy's status; its grandchild falls to the keeper, as every orphan does."""
+    for _ in range(50):
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            signalled = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+            return "yes" if signalled else f"unexpected status {status}"
+        time.sleep(0.01)
+    return "the dummy does not leave"
+
+
+def _release(seconds: float) -> str:
+    """A program of its own tries it, so that nothing of it stays in this process."""
+    import subprocess
+
+    try:
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", mrelease.__file__], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=max(0.1, min(_HELP, seconds)), check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"not tried: {type(error).__name__}"
+    return done.stdout.strip()[:200] or "not tried: its helper failed"
