@@ -25,7 +25,7 @@ from midwatch.model.event import Verb
 from midwatch.model.service import Launch, Rules, ServiceSpec, Stop
 from midwatch.policy import defaults
 
-OPEN, CLOSED = "open", "closed"
+OPEN, CLOSED, SHUT = "open", "closed", "shut"
 
 
 class FakeLoop(asyncio.SelectorEventLoop):
@@ -70,6 +70,7 @@ class FakeKeeper:
         self.restarts = 0
         self.lost: dict[str, str] = {}  # streams that the next attach cannot open
         self.sockets: dict[str, str] = {}  # name -> address
+        self.slow_gates = False  # a dropped gate takes its time to leave
         self.taken: set[str] = set()  # addresses that others listen on
         machine.on_exit = self._exited
 
@@ -108,7 +109,9 @@ class FakeKeeper:
     def _drop(self, frame: dict[str, Any]) -> dict[str, Any]:
         entry = self.table[frame["run"]]
         assert entry["gate"] == CLOSED
-        self.machine.exit(entry["pid"], 125)
+        entry["gate"] = SHUT
+        if not self.slow_gates:
+            self.machine.exit(entry["pid"], 125)
         return {"ok": True}
 
     def _taken(self, frame: dict[str, Any]) -> None:
@@ -156,7 +159,7 @@ class FakeKeeper:
         for entry in self.table.values():
             if entry["pid"] == pid and entry["status"] is None:
                 self.machine.reap(pid)
-                entry.update(status=status, ended_at=at)
+                entry.update(status=status, ended_at=at, gate=SHUT if entry["gate"] == CLOSED else entry["gate"])
                 if self.engine is not None:
                     strays = [p.pid for p in self.machine.procs.values() if p.ppid == self.machine.keeper and not p.main
                               and p.pid != self.machine.engine]  # fmt: skip

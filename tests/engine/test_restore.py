@@ -235,3 +235,52 @@ def test_a_lost_journal_is_no_reason_to_end_what_runs(stage: Stagehand) -> None:
     stage.exits(code=0)
     stage.pass_time(0.1)
     assert stage.service().state.run == "p.a.2"
+
+
+@pytest.mark.parametrize("gate", ["waits", "has left", "leaves late"])
+def test_a_run_waits_until_the_gate_of_its_number_is_gone(stage: Stagehand, gate: str) -> None:
+    """The last engine's warm gate bears the next run's id; the service ended in between and is due at once: it is
+    started under that number when the gate is gone, without a failed start."""
+    stage.apply(a_spec())
+    stage.pass_time(1)
+    assert stage.service().warm is not None
+    pid, waiting = stage.pid(), stage.keeper.table["p.a.2"]["pid"]
+    stage.keeper.slow_gates = gate == "leaves late"
+    stage.engine_dies()
+    stage.machine.exit(pid, 0)
+    if gate == "has left":
+        stage.machine.exit(waiting, 125)
+    stage.boot()
+    if gate == "leaves late":
+        assert (stage.phase(), stage.service().state.pid) == ("starting", None)
+        stage.do(lambda: stage.machine.exit(waiting, 125))
+    stage.pass_time(1)
+    assert (stage.phase(), stage.service().state.run) == ("up", "p.a.2")
+    assert stage.events("spawn.failed") == []
+    assert stage.dead(waiting)
+    assert stage.pid() != waiting
+
+
+@pytest.mark.parametrize("gate", ["leaving", "gone"])
+def test_a_dropped_gate_is_no_exit_of_the_run_that_waits_for_its_number(stage: Stagehand, gate: str) -> None:
+    """Two engines in a row: the first dropped the gate and noted the start, the second finds both. No code 125, one
+    start."""
+    stage.apply(a_spec())
+    stage.pass_time(1)
+    waiting = stage.keeper.table["p.a.2"]["pid"]
+    stage.keeper.slow_gates = True
+    stage.engine_dies()
+    stage.machine.exit(stage.keeper.table["p.a.1"]["pid"], 0)
+    stage.boot()
+    assert stage.service().state.run == "p.a.2"
+    stage.engine_dies()
+    if gate == "gone":
+        stage.machine.exit(waiting, 125)
+    stage.boot()
+    if gate == "leaving":
+        stage.do(lambda: stage.machine.exit(waiting, 125))
+    stage.pass_time(0.1)
+    assert (stage.phase(), stage.service().state.run) == ("up", "p.a.2")
+    assert [line["code"] for line in stage.events("run.exited")] == [0]
+    assert stage.service().state.crash_count == 0
+    assert stage.pid() != waiting

@@ -119,6 +119,7 @@ def test_a_dropped_gate_leaves_with_125(keeper: Keeper) -> None:
     keeper.spawn("p.a.1", ["/bin/echo", "never"], gate=True)
     assert keeper.ask("drop", run="p.a.1")["ok"]
     assert keeper.event("exited")["status"] == 125 << 8
+    assert [r["gate"] for r in keeper.table()] == ["shut"]  # a new engine must not take that for the run's own end
     keeper.event("drained")
     assert keeper.output("p.a.1") == b""
 

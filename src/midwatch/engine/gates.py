@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from midwatch.engine.run import Run
 from midwatch.model.event import SpawnFailed
@@ -71,6 +71,20 @@ class Gates:
         self._leaving[gate.id] = None
         if gate.proc is not None:
             self._engine.link.ask(lambda _: None, op="drop", run=gate.id)
+
+    def abandoned(self, service: Service, entry: dict[str, Any], over: bool) -> None:
+        """The last engine's gate, in the keeper's table: it leaves, or has left, and is no run of the service."""
+        engine = self._engine
+        gate = engine.spawner.make(service, entry["run"])
+        gate.streams = {name: {"fifo": at["fifo"], "log": at["log"]} for name, at in entry["streams"].items()}
+        gate.containment = engine.machine.leftover(gate.id)
+        gate.warm = gate.dropped = True
+        engine.runs[gate.id] = gate
+        self._leaving[gate.id] = None
+        if over:
+            self.gone(gate, engine.end_run(gate))
+        elif entry["gate"] == "closed":
+            engine.link.ask(lambda _: None, op="drop", run=gate.id)
 
     def left(self, service: Service, gate: Run) -> None:
         """It is the service's warm gate no longer."""

@@ -237,9 +237,14 @@ def _end_orphan(engine: Engine, tree: Tree) -> Any:
 
 
 def _continue(engine: Engine, records: dict[str, RunRecord], table: dict[str, dict[str, Any]]) -> None:
-    """The same keeper: everything it holds goes on."""
+    """The same keeper: everything it holds goes on. What waited in a gate that never opened was no run."""
     current = {s.state.run for s in engine.services.values() if s.state.phase in ALIVE}
-    for run_id, entry in table.items():
+    for run_id, entry in list(table.items()):
+        service = engine.services.get("/".join(run_id.split(".")[:2]))
+        if service is not None and _unopened(entry, wanted=run_id in current):
+            engine.gates.abandoned(service, entry, over(entry))
+            del table[run_id]
+            continue
         if run_id in current:
             continue
         if over(entry):
@@ -252,6 +257,11 @@ def _continue(engine: Engine, records: dict[str, RunRecord], table: dict[str, di
         engine.records.remove(run_id)
     for service in list(engine.services.values()):
         _take_over(engine, service, records, table)
+
+
+def _unopened(entry: dict[str, Any], wanted: bool) -> bool:
+    """A gate that nobody will open: shut, or dead before it was opened, or waiting for a run nobody asks for."""
+    return entry["gate"] == "shut" or (entry["gate"] == "closed" and (over(entry) or not wanted))
 
 
 def _take_over(

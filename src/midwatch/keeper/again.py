@@ -130,7 +130,7 @@ def revive(keeper: Keeper, facts: Frame) -> None:
     """One run of the table; pid and name are all that it must have."""
     run = Run(facts["run"])
     run.pid, run.start, run.adopted = facts["pid"], facts.get("start", 0), facts.get("adopted", False)
-    run.ended = facts.get("ended") or {}
+    run.ended, run.gate = facts.get("ended") or {}, min(facts.get("gate", -1), -1)
     keeper.runs[run.run] = run
     if not run.ended:
         keeper.pids[run.pid] = run

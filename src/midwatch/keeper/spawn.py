@@ -39,7 +39,7 @@ class Run:
     def __init__(self, run: str) -> None:
         self.run, self.pid, self.start = run, -1, 0
         self.streams: dict[str, Stream] = {}
-        self.gate = -1  # our end of it, while the child waits
+        self.gate = -1  # our end of it, while the child waits; -2: it never opened
         self.watch = -1  # of one that need not be our child: its pidfd
         self.adopted = False
         self.ended: Frame = {}
@@ -93,7 +93,7 @@ class Run:
 
     def release(self, *, opened: bool) -> None:
         """Let the waiting child go (a newline) or leave (end of file)."""
-        gate, self.gate = self.gate, -1
+        gate, self.gate = self.gate, -1 if opened or self.gate == -1 else -2
         try:
             if opened:
                 os.write(gate, b"\n")  # EBADF when nobody waits
@@ -103,8 +103,8 @@ class Run:
 
     def facts(self) -> Frame:
         streams = {name: {"log": s.log, "fifo": s.fifo, "drained": s.src < 0} for name, s in self.streams.items()}
-        return {"run": self.run, "pid": self.pid, "start": self.start, "gate": "closed" if self.gate >= 0 else None,
-                "streams": streams, "status": None, "ended_at": None, "adopted": self.adopted, **self.ended}
+        return {"run": self.run, "pid": self.pid, "start": self.start, "streams": streams, "adopted": self.adopted,
+                "gate": {-2: "shut", -1: None}.get(self.gate, "closed"), "status": None, "ended_at": None, **self.ended}
 
 
 def start(argv: list[str], exe: str, env: dict[str, str], stdio: tuple[int, int, int], *, keep: tuple[int, ...],
