@@ -31,7 +31,7 @@ while True:
         sys.stdout.write(f"line {n} " + "x" * 80 + "\\n")
         n += 1
     sys.stdout.flush()
-    time.sleep(0.005)
+    time.sleep(0.02)
 """
 
 CYCLE = """\
@@ -50,7 +50,7 @@ os._exit(number % 7 + 20)
 CONFIG = """\
 [service.writer]
 command = ["{python}", "-u", "writer.py"]
-output = {{ file = "4M", files = 150, compress = false }}
+output = {{ file = "2M", files = 190, compress = false }}
 
 [service.cycle]
 command = ["{python}", "cycle.py"]

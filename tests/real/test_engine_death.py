@@ -26,7 +26,7 @@ while True:
         sys.stdout.write(f"line {n} " + "x" * 80 + "\\n")
         n += 1
     sys.stdout.flush()
-    time.sleep(0.005)
+    time.sleep(0.02)
 """
 
 CYCLE = "n=$(cat count 2>/dev/null || echo 0); n=$((n+1)); echo $n > count; sleep 0.03; exit $((n % 7 + 20))"
@@ -34,7 +34,7 @@ CYCLE = "n=$(cat count 2>/dev/null || echo 0); n=$((n+1)); echo $n > count; slee
 CONFIG = """\
 [service.writer]
 command = ["{python}", "-u", "writer.py"]
-output = {{ file = "4M", files = 150, compress = false }}
+output = {{ file = "2M", files = 190, compress = false }}
 
 [service.cycle]
 command = ["sh", "-c", '{cycle}']
