@@ -12,7 +12,8 @@ import pytest
 from tests.front.conftest import Daemon, Done, row, write_journal, write_log
 
 from midwatch.engine.layout import Layout
-from midwatch.front.cli import story, why
+from midwatch.front.cli import story
+from midwatch.front.cli.whyscreen import screen
 from midwatch.model.exit import Cause
 from midwatch.model.state import Phase
 
@@ -85,15 +86,18 @@ def test_a_golden_screen() -> None:
     present = row("web", "backoff", retry_at=NOW + 8)
     document = story.answer("shop/web", lines, lines[1], present)
     document["evidence"]["output"] = ["last words"]
-    found = why.screen(document, 80, NOW)
+    found = screen(document, 80, NOW)
     when = found[1].split("ended ")[1].split(" (")[0]
-    at = found[6].split("next try ")[1].split(" (")[0]
+    at = found[9].split("next try ")[1].split(" (")[0]
     assert found == [
         "shop/web is not running; it waits for its next try.",
         f"Run shop.web.4 (pid 4004) ended {when} (19s ago) after 2s, signal 9.",
-        "Cause: killed (somebody killed it; it was not midwatch), confidence 0.90.",
+        "Cause: killed (somebody killed it; it was not midwatch), confidence 0.90 (almost",
+        "certain).",
         " because  SIGKILL arrived from outside",
         " against  the sender is not known",
+        " not      midwatch: no stop was asked, and no guard and no probe acted on this",
+        "          run",
         " decided  restart at once, 1 of 10 in 10 m",
         f" now      next try {at} (in 8s)",
         " printed  last words",
@@ -257,7 +261,7 @@ def test_commands_can_be_pasted() -> None:
     service = "a-project-with-a-long-name/" + "s" * 60
     lines = [{"ts": "2026-06-02T02:31:00.000Z", **ended(1, "crash", service)}]
     document = story.answer(service, lines, lines[0], row("x", "backoff"))
-    found = why.screen(document, 80, NOW)
+    found = screen(document, 80, NOW)
     run = f"a-project-with-a-long-name.{'s' * 60}.1"
     assert f" do       midwatch logs {service} --run {run}" in found
     assert any(line.strip().startswith(f"midwatch reset {service}") for line in found)

@@ -1,14 +1,16 @@
 """What the journal and the daemon know about one service or run, put together for `why`.
 
-Picks lines; adds nothing but the next command to type. Pure: takes lines and rows, returns values.
-Tests: tests/front/test_why.py.
+Picks lines; adds nothing but the next command to type. What is ruled out is in ruled.py. Pure: takes lines and rows,
+returns values. Tests: tests/front/test_why.py.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from midwatch.front.cli import ruled
 from midwatch.front.cli.history import Line, wall
+from midwatch.front.cli.render import duration
 
 CAUSES = {
     "requested": "somebody asked for it",
@@ -44,6 +46,43 @@ STATES = {
 }
 UNWATCHED = "is unwatched: its process lives on, but neither keeper nor engine does"
 _ENDS = frozenset({"run.exited", "run.spawn_failed"})
+_BEGUN = frozenset({"run.spawning", "run.spawned", "run.spawn_failed"})
+_PIDS = frozenset({"run.spawned", "run.adopted", "run.exited", "run.daemonised", "run.orphaned"})
+_LED = ("stop.", "health.", "probe.", "guard.", "budget.", "output.dropped", "run.leftovers", "run.orphaned")
+_SURE = ((1.0, "certain"), (0.9, "almost certain"), (0.8, "likely"), (0.6, "probable"), (0.0, "uncertain"))
+
+
+class Around:
+    """What stands around an end, besides its service's own lines: midwatch's own lines, evidence, measurements."""
+
+    def __init__(
+        self, daemon: list[Line] | None = None, bundles: list[dict[str, Any]] | None = None,
+        samples: dict[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        self.daemon = daemon or []
+        self.bundles = bundles or []
+        self.samples = samples
+
+
+def sure(confidence: float) -> str:
+    """A confidence in a word."""
+    return next(word for least, word in _SURE if confidence >= least)
+
+
+def meaning(end: Line, led: list[Line]) -> str:
+    """The cause in words: who did it, as far as the record tells them apart."""
+    cause, found = str(end.get("cause")), ruled.facts(end)
+    if cause == "oom" and found.get("oom_by"):
+        return f"{found['oom_by']} killed it because memory ran short"
+    levels = {str(line.get("level")) for line in led if line.get("event") == "guard.tripped"}
+    hosts = any(line.get("guard") == "host" for line in led if line.get("event") == "guard.tripped")
+    if cause == "memory-guard" and hosts:
+        return "the machine, or all services together, needed its memory back and midwatch stopped it"
+    if cause == "memory-guard" and "hard" in levels:
+        return "it held more memory than its hard line and midwatch killed it"
+    if cause in ("memory-guard", "drain") and "soft" in levels:
+        return "it held more memory than its soft line, midwatch asked it to finish and leave, and it left"
+    return CAUSES.get(cause, cause)
 
 
 def runs_of(lines: list[Line]) -> list[Line]:
@@ -81,12 +120,53 @@ def decision_after(lines: list[Line], end: Line) -> str:
 
 def killed_by(lines: list[Line], end: Line) -> list[Line]:
     """What stopped or killed this run, as the journal has it: stop, probes, guards."""
-    wanted = ("stop.", "health.", "probe.", "guard.", "budget.", "output.dropped", "run.leftovers", "run.orphaned")
-    run = end.get("run_id")
     at = next((number for number, line in enumerate(lines) if line is end), len(lines))
-    return [
-        line for line in lines[:at] if line.get("run_id") == run and str(line.get("event")).startswith(wanted)
-    ]
+    return so_far(lines[:at], end.get("run_id"))
+
+
+def so_far(lines: list[Line], run: str | None) -> list[Line]:
+    """The same of a run that lives."""
+    return [line for line in lines if line.get("run_id") == run and str(line.get("event")).startswith(_LED)]
+
+
+def runs_with(lines: list[Line], pid: int) -> dict[str, Line]:
+    """Every run whose main process had this number, oldest first, with the first line that says so.
+
+    Other lines may hold the pid of a stranger (`port.conflict`).
+    """
+    found: dict[str, Line] = {}
+    for line in lines:
+        if line.get("event") in _PIDS and pid in (line.get("pid"), line.get("launcher_pid")) and line.get("run_id"):
+            found.setdefault(str(line["run_id"]), line)
+    return found
+
+
+def followed(lines: list[Line], end: Line) -> list[str]:
+    """What came of the decision: the next run of the service, and how it fared."""
+    at = next((number for number, line in enumerate(lines) if line is end), len(lines))
+    later = [line for line in lines[at + 1 :] if line.get("service") == end.get("service")]
+    spawn = next((line for line in later if line.get("event") in ("run.spawned", "run.spawn_failed")), None)
+    died, began = wall(end), wall(spawn) if spawn else None
+    if spawn is None or died is None or began is None:
+        return []
+    when = f"{duration(max(0.0, began - died))} later"
+    if spawn["event"] == "run.spawn_failed":
+        return [f"the next start ({spawn.get('run_id')}) failed {when}: {spawn.get('errno')}"]
+    words = f"{spawn.get('run_id')} was started {when} (pid {spawn.get('pid')})"
+    next_end = next((x for x in later if x.get("event") == "run.exited" and x.get("run_id") == spawn["run_id"]), None)
+    if next_end is not None and next_end.get("duration_ms") is not None:
+        words += f"; it ended after {duration(next_end['duration_ms'] / 1000)}: {next_end.get('cause')}"
+    return [words]
+
+
+def came(ends: list[Line], run: str | None) -> list[str]:
+    """Why a living run exists: the end before it."""
+    before = [end for end in ends if end.get("run_id") != run]
+    if not before:
+        return []
+    end = before[-1]
+    words = f"it came after {end.get('run_id')}, which ended: {end.get('cause')}"
+    return [f"{words} ({end['decision']})" if end.get("decision") else words]
 
 
 def orphaned(lines: list[Line], end: Line) -> Line | None:
@@ -122,25 +202,52 @@ def next_steps(service: str, end: Line | None, row: dict[str, Any] | None) -> li
     return steps
 
 
-def answer(service: str, lines: list[Line], end: Line | None, row: dict[str, Any] | None) -> dict[str, Any]:
-    """The document of `why --json`."""
+def answer(
+    service: str, lines: list[Line], end: Line | None, row: dict[str, Any] | None, around: Around | None = None
+) -> dict[str, Any]:
+    """The document of `why --json`. Without an end it is about the run that lives."""
+    around = around or Around()
     found = end or {}
+    run = found.get("run_id") or (row or {}).get("run_id")
+    led = killed_by(lines, found) if end is not None else so_far(lines, run)
+    out, still = ruled.ruled_out(_case(lines, end, led, around)) if end is not None else ([], [])
     return {
         "service": service,
-        "run_id": found.get("run_id") or (row or {}).get("run_id"),
+        "run_id": run,
         "cause": found.get("cause"),
+        "meaning": meaning(found, led) if end is not None else "",
         "confidence": found.get("confidence"),
         "because": list(found.get("because") or []) or ([str(found["error"])] if found.get("error") else []),
         "against": list(found.get("against") or []),
+        "ruled_out": out,
+        "not_ruled_out": still,
         "do": [*next_steps(service, end, row), *_freeing(service, lines, row)],
         "evidence": {
             "exit": _exit(found) | _unseen(lines, found) if end is not None else None,
-            "journal": [_short(line) for line in killed_by(lines, found)] if end is not None else [],
-            "captured": captured(lines, found.get("run_id") or (row or {}).get("run_id")),
+            "journal": [_short(line) for line in led],
+            "captured": captured(lines, run),
+            "bundles": around.bundles,
+            "samples": around.samples,
         },
         "decision": _decided(lines, end, row),
+        "followed": followed(lines, end) if end is not None else [],
+        "came": came(runs_of(lines), run) if end is None and run is not None else [],
         "now": _now(row, lines, service),
     }
+
+
+def _case(lines: list[Line], end: Line, led: list[Line], around: Around) -> ruled.Case:
+    """The end with what midwatch wrote about itself before it: since the run began, and its last start."""
+    at, run = str(end.get("ts", "")), end.get("run_id")
+    began = next((x for x in lines if x.get("run_id") == run and x.get("event") in _BEGUN), None)
+    earlier = [x for x in around.daemon if str(x.get("ts", "")) <= at]
+    since = str((began or {}).get("ts", ""))
+    starts = [n for n, x in enumerate(earlier) if x.get("event") == "daemon.started"]
+    told = [
+        x for n, x in enumerate(earlier)
+        if str(x.get("ts", "")) >= since or (starts and n >= starts[-1] and x.get("event") != "clock.gap")
+    ]  # fmt: skip
+    return ruled.Case(end, led, told, around.samples, began is not None)
 
 
 def captured(lines: list[Line], run: str | None) -> list[str]:
