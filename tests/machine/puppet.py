@@ -68,6 +68,13 @@ class Keeper:
         puppet.stdin.flush()
         return json.loads(puppet.stdout.readline() or "null")
 
+    def whisper(self, pid: int, what: dict[str, Any]) -> None:
+        """Tell it without waiting for an answer."""
+        stdin = self.puppets[pid].stdin
+        assert stdin
+        stdin.write(json.dumps(what) + "\n")
+        stdin.flush()
+
     def reap(self, pid: int) -> int | None:
         try:
             found, status = os.waitpid(pid, 0)
@@ -123,6 +130,41 @@ class Puppet:
                 time.sleep(0.0005)
             os._exit(0)
         return pid
+
+    def bomb(self, width: int) -> int:
+        """A fork bomb that cannot hurt: a child is only made for a token, `width` are in the pipe, the killed take
+        theirs along, and everybody leaves after ten seconds. Half of them open a session of their own.
+        """
+        read, write = os.pipe()
+        os.set_blocking(read, False)
+        os.write(write, b"x" * width)
+        pid = os.fork()
+        if pid == 0:
+            silence((0, 1))
+            until = time.monotonic() + 10
+            while time.monotonic() < until:
+                try:
+                    token = os.read(read, 1)
+                except BlockingIOError:
+                    token = b""
+                if token and os.fork() == 0 and os.getpid() % 2:
+                    os.setsid()
+                elif not token and os.getpid() % 3 == 0:
+                    os.write(write, b"x")
+                    os._exit(0)  # makes room for the next one
+                time.sleep(0.001)
+            os._exit(0)
+        return pid
+
+    def headless(self) -> int:
+        """The main thread leaves, another one stays: a zombie leader that lives."""
+        import threading
+
+        call = {"x86_64": 60, "aarch64": 93}[os.uname().machine]  # exit of one thread
+        silence((0, 1))
+        threading.Thread(target=ctypes.CDLL(None).sleep, args=(LIFE,)).start()
+        ctypes.CDLL(None).syscall(call, 0)
+        return 0
 
     def ignore(self) -> int:
         for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

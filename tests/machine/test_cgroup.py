@@ -15,7 +15,8 @@ from midwatch.machine.ports import Containment
 MIB = 1 << 20
 FILES = {
     "cgroup.procs": "", "cgroup.events": "populated 0\nfrozen 0\n", "cgroup.controllers": "memory pids",
-    "cgroup.subtree_control": "", "memory.max": "max", "memory.swap.max": "max", "memory.events": "oom_kill 0\n",
+    "cgroup.subtree_control": "", "memory.max": "max", "memory.swap.max": "max", "memory.oom.group": "0",
+    "memory.events": "oom_kill 0\n",
 }  # fmt: skip
 
 
@@ -138,14 +139,16 @@ def test_why_there_is_no_cgroup(tmp_path: Path, mountinfo: str, own: str, words:
 
 
 def test_a_pure_v2_machine_has_one_group_for_both(v2: Path) -> None:
-    """kill and memory name the same directory; controllers are switched on from our group down; swap is closed."""
+    """kill and memory name the same directory; controllers are switched on from our group down; a quarter may be
+    swapped, and who runs out of memory goes as a whole."""
     proc = proc_with(v2, f"40 23 0:30 / {v2} rw - cgroup2 cgroup2 rw\n", "0::/own\n")
     groups = cgroup.Cgroups("i", proc)
     made = groups.make("p.x.1", 64 * MIB, demand=True)
     assert made == Containment(f"{v2}/own/midwatch-i/p.x.1", f"{v2}/own/midwatch-i/p.x.1")
     assert made.dirs == (made.kill,)
     assert Path(made.memory or "", "memory.max").read_text() == str(64 * MIB)
-    assert Path(made.memory or "", "memory.swap.max").read_text().startswith("0")
+    assert Path(made.memory or "", "memory.swap.max").read_text().startswith(str(16 * MIB))
+    assert Path(made.memory or "", "memory.oom.group").read_text().startswith("1")
     assert "+memory" in Path(v2, "own/midwatch-i/cgroup.subtree_control").read_text()
     assert cgroup.populated(made.kill or "") is False
     assert cgroup.oom_kills(made.memory or "") == 0

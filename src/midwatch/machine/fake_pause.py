@@ -17,9 +17,8 @@ from midwatch.model.identity import ProcId
 class FakePause(FakeNet):
     """Below `FakeMachine`."""
 
-    def __init__(self, **facts: Any) -> None:
-        """As of any fake machine."""
-        super().__init__(**facts)
+    def __init__(self, *args: Any, **facts: Any) -> None:
+        super().__init__(*args, **facts)
         self.scenes: dict[str, dict[str, Any]] = {}  # run -> what `scene` answers
         self.marks: dict[str, str] = {}  # group -> what another killer has written on it
         self.rungs_tried = {"rehearsal": "yes", "freeze": "yes", "kill": "yes"}

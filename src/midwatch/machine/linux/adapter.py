@@ -13,7 +13,7 @@ from typing import Any
 
 from midwatch.machine import end, pause, trial
 from midwatch.machine import launch as launches
-from midwatch.machine.linux import binary, cgroup, host, limits, meters, pidfd, procfs, sockets, who
+from midwatch.machine.linux import binary, cgroup, host, kernellog, limits, meters, pidfd, procfs, sockets, who
 from midwatch.machine.linux.source import LinuxHand, ProcSource
 from midwatch.machine.ports import (
     Containment,
@@ -47,7 +47,7 @@ class LinuxMachine:
         self._scanner = Scanner(ProcSource(), keeper_pid, self._boot)
         self._hand = LinuxHand()
         self._keeper = keeper_pid
-        self._log = meters.KernelLog()
+        self._log = kernellog.KernelLog()
         self._version = procfs.kernel_version(os.uname().release)
         self._host: Host | None = None
 

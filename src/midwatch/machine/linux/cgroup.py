@@ -20,6 +20,7 @@ from midwatch.machine.linux import files, leaf, procfs
 from midwatch.machine.ports import Containment
 
 PREFIX = "midwatch-"
+_SWAP_SHARE = 4  # v2: a quarter of the memory limit may be swapped
 _MOST_GROUPS = 2000  # descendants of one run that are looked at or removed: a bound, not a guess at sanity
 
 
@@ -32,8 +33,8 @@ class Cgroups:
         self._lock = threading.Lock()  # contain and release run in worker threads
         mounts = procfs.cgroup_mounts(files.read_or_none(f"{proc}/self/mountinfo") or b"")
         own = procfs.own_cgroups(files.read_or_none(f"{proc}/self/cgroup") or b"")
-        self._unified = leaf.above(_directory(mounts, own, ""))
-        self._v1_memory = _directory(mounts, own, "memory")
+        self._unified = leaf.above(own_group(mounts, own, ""))
+        self._v1_memory = own_group(mounts, own, "memory")
         self.kill_why = _unusable(self._unified, "cgroup.events", "no cgroup v2 hierarchy is mounted")
         self.memory_why = self._memory_why()
 
@@ -131,7 +132,7 @@ class Cgroups:
                 _rmdir(base)
 
 
-def _directory(mounts: dict[str, tuple[str, str]], own: dict[str, str], controller: str) -> str | None:
+def own_group(mounts: dict[str, tuple[str, str]], own: dict[str, str], controller: str) -> str | None:
     """Where our own group of this hierarchy is, seen through the mount we have."""
     if controller not in mounts or controller not in own:
         return None
@@ -187,15 +188,19 @@ def _enable(parent: str) -> None:
 
 
 def _limit(directory: str, memory: int, remove: bool = True) -> str:
-    """Held memory counts swap, so a line on it leaves none to swap into."""
+    """v1 limits memory and swap together. v2 has a limit each: some swap, so that what is cold moves there while a
+    guard that counts it asks the run to leave. What v2 kills for its limit is the whole run: half a tree is no service.
+    """
     one = os.path.exists(f"{directory}/memory.limit_in_bytes")
     names = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes") if one else ("memory.max", "memory.swap.max")
-    swap = memory if one else 0  # v1 counts memory and swap together
+    swap = memory if one else memory // _SWAP_SHARE
     try:
         _raise_first(directory, names, memory, swap)
         files.write(f"{directory}/{names[0]}", str(memory))
         if os.path.exists(f"{directory}/{names[1]}"):
             files.write(f"{directory}/{names[1]}", str(swap))
+        if not one and os.path.exists(f"{directory}/memory.oom.group"):
+            files.write(f"{directory}/memory.oom.group", "1")
     except OSError:
         if remove:
             _remove(directory)
