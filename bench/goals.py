@@ -105,6 +105,18 @@ GOALS = (
         True,
     ),
     Goal("connections dropped in restarts", "sockets", ("failures",), fixed(0.0), "0", "socket passed on"),
+    *(
+        Goal(f"kill -9: {words}", "survive", (figure,), fixed(0.0), "0", variant)
+        for variant, figure, words in (
+            ("without a port", "doubled", "services doubled"),
+            ("without a port", "starts", "services started again"),
+            ("with a port", "port_conflicts", "port conflicts"),
+            ("with a port", "starts", "services started again"),
+            ("with a port", "lost", "lines lost"),
+            ("without a port", "lost", "lines lost"),
+        )
+    ),
+    Goal("kill -9: start to 100 adopted (s)", "survive", ("adopted_s",), fixed(0.3), "<= 0.3", "100 services"),
     Goal("log MB/s, peers", "logs", (RATE,), peers_best(RATE, highest=True), "best peer", ROTATED, 1.0, True),
 )
 

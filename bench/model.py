@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-Measure = Literal["restart", "memory", "cpu", "start500", "logs", "sockets"]
-MEASURES: tuple[Measure, ...] = ("restart", "memory", "cpu", "start500", "logs", "sockets")
+Measure = Literal["restart", "memory", "cpu", "start500", "logs", "sockets", "survive"]
+MEASURES: tuple[Measure, ...] = ("restart", "memory", "cpu", "start500", "logs", "sockets", "survive")
 Trigger = Literal["exit", "kill"]
 
 

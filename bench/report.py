@@ -24,6 +24,7 @@ TITLES: dict[Measure, str] = {
     "start500": "Starting 500 services (s)",
     "logs": "Log throughput: 100-byte lines in 64 kB writes",
     "sockets": "Restarts under load: connections dropped",
+    "survive": "kill -9 of the supervisor, then its start command again: what became of the service",
 }
 
 
@@ -199,6 +200,20 @@ def _sockets(_: Sequence[Result]) -> list[Column]:
     ]
 
 
+def _survive(_: Sequence[Result]) -> list[Column]:
+    return [
+        Column("outlived it", _figure("outlived", 0)),
+        Column("copies alive", _figure("copies", 0)),
+        Column("starts after", _figure("starts", 0)),
+        Column("port conflicts", _figure("port_conflicts", 0)),
+        Column("ended by lost output", _figure("output_gone", 0)),
+        Column("lines lost", _figure("lost", 0)),
+        Column("engine answers again (s)", _figure("answer_s", 3)),
+        Column("daemon start to all adopted (s)", _figure("adopted_s", 3)),
+        Column("with the command (s)", _figure("command_s", 3)),
+    ]
+
+
 COLUMNS: dict[Measure, Callable[[Sequence[Result]], list[Column]]] = {
     "restart": _restart,
     "memory": _memory,
@@ -206,6 +221,7 @@ COLUMNS: dict[Measure, Callable[[Sequence[Result]], list[Column]]] = {
     "start500": _start,
     "logs": _logs,
     "sockets": _sockets,
+    "survive": _survive,
 }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bench.context import Context
-from bench.measures import cpu, logs, memory, restart, sockets, start500
+from bench.measures import cpu, logs, memory, restart, sockets, start500, survive
 from bench.model import Measure, Result
 
 RUN: dict[Measure, Callable[[Context], list[Result]]] = {
@@ -18,4 +18,5 @@ RUN: dict[Measure, Callable[[Context], list[Result]]] = {
     "start500": start500.measure,
     "logs": logs.measure,
     "sockets": sockets.measure,
+    "survive": survive.measure,
 }

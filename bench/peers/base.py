@@ -56,7 +56,7 @@ class Peer:
 
     def start(self, plan: Plan) -> list[int]:
         """Start it and return the pids that all its own processes descend from."""
-        with open(plan.folder / "daemon.out", "wb") as out:
+        with open(plan.folder / "daemon.out", "ab") as out:
             child = subprocess.Popen(
                 self.argv(plan),
                 cwd=plan.folder,
@@ -72,6 +72,14 @@ class Peer:
     def roots(self, plan: Plan, started: list[int]) -> list[int]:
         """The same, looked up again; for products whose daemon is not the process that was started."""
         return started
+
+    def mains(self, plan: Plan, started: list[int]) -> list[int]:
+        """Whom `kill -9` of the supervisor means."""
+        return self.roots(plan, started)
+
+    def forget(self, plan: Plan) -> None:
+        """Its processes were killed: what is known of them is old."""
+        del plan
 
     def role(self, plan: Plan, pid: int) -> str:
         """What one own process is, for products with several."""

@@ -91,6 +91,14 @@ class Midwatch(Peer):
                 return started
         return [self._pairs[plan.folder][0]]
 
+    def mains(self, plan: Plan, started: list[int]) -> list[int]:
+        """Keeper and engine."""
+        self.roots(plan, started)
+        return list(self._pairs.get(plan.folder, ()))
+
+    def forget(self, plan: Plan) -> None:
+        self._pairs.pop(plan.folder, None)
+
     def role(self, plan: Plan, pid: int) -> str:
         """Keeper, engine, the gates that wait inside cgroups for the next run, and short-lived helpers."""
         pair = self._pairs.get(plan.folder, (0, 0))

@@ -44,8 +44,9 @@ class Supervisor(Peer):
             "[rpcinterface:supervisor]\nsupervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n"
         )
         for service in plan.services:
+            log = f"stdout_logfile={folder}/logs/{service.name}.log\n" if plan.variant.capture else ""
             text += (
-                f"[program:{service.name}]\ncommand={' '.join(service.argv)}\nredirect_stderr=true\n{extra}"
+                f"[program:{service.name}]\ncommand={' '.join(service.argv)}\nredirect_stderr=true\n{log}{extra}"
             )
         (folder / "supervisord.conf").write_text(text)
 
