@@ -72,6 +72,8 @@ def _oom_killer(case: Case) -> Said:
         return
     if "oom-counter" in checked and case.cause in UNASKED | OURS:
         yield True, "not the kernel's OOM killer: its counter for this run stayed 0"
+    elif case.cause == "lost":
+        yield False, "the kernel's OOM killer: how it ended was not seen, and no counter of its own was there to read"
     elif not _killed_by_nine(case):
         signal = case.end.get("signal")
         how = f"signal {signal}" if signal else f"exit code {case.end.get('code')}"
@@ -80,7 +82,7 @@ def _oom_killer(case: Case) -> Said:
     elif "kernel-log" in checked:
         yield True, "not the kernel's OOM killer: the kernel's log names no process of this run"
     elif case.cause in UNASKED:
-        yield False, ("the kernel's OOM killer: the run had no memory group with a counter of its own, and the kernel's "
+        yield False, "the kernel's OOM killer: how it ended was not seen, and no counter of its own could be read"
                       "log could not be read")  # fmt: skip
 
 
@@ -101,7 +103,7 @@ def _ourselves(case: Case) -> Said:
     elif not case.complete:
         yield False, "midwatch itself: the record begins later than this run"
     elif case.cause == "lost":
-        yield True, "not midwatch, as long as it looked: no stop was asked, and no guard and no probe acted on this run"
+        yield True, "not midwatch, as long as it looked: no stop was asked, no guard and no probe acted on this run"
     else:
         yield True, "not midwatch: no stop was asked, and no guard and no probe acted on this run"
 

@@ -1,6 +1,6 @@
 """The last measurements of a run, for `why`: peak, slope and last value, with their quality.
 
-Takes the samples as they were kept (the series on disk, or a copy in the evidence). What was not measured is absent,
+Takes the samples as they were kept (the ring on disk, or the copy in the evidence). What was not measured is absent,
 never 0. Pure but for `recorded`, which reads the series. Tests: tests/front/test_why_evidence.py.
 """
 
@@ -13,6 +13,7 @@ from midwatch.front.cli.render import duration, size
 
 LAST = 60.0  # seconds before the end over which growth is told
 LEAST = 3  # samples without which there is no slope
+FOLDER = "series"
 FLAT = 0.02  # a change by less than this share of the peak, over the whole time, is called flat
 
 
@@ -47,28 +48,37 @@ def words(found: dict[str, Any] | None) -> list[str]:
     if not found:
         return []
     mark = {"upper-bound": "at most ", "approximate": "about "}.get(str(found["quality"]), "")
-    said = [f"memory: {mark}{size(found['last_bytes'])} at the last look, {size(found['peak_bytes'])} at most "
-            f"in {duration(found['seconds'])} ({found['count']} samples)"]  # fmt: skip
-    slope, span = found.get("slope_bytes_per_s"), found.get("slope_seconds")
-    if slope is not None and span is not None:
-        if abs(slope) * span < FLAT * found["peak_bytes"]:
-            said.append(f"memory was flat over its last {duration(span)}")
+    last, peak, span = size(found["last_bytes"]), size(found["peak_bytes"]), duration(found["seconds"])
+    said = [f"memory: {mark}{last} at the last look, peak {peak} in {span} ({found['count']} samples)"]
+    slope, over = found.get("slope_bytes_per_s"), found.get("slope_seconds")
+    if slope is not None and over is not None:
+        if abs(slope) * over < FLAT * found["peak_bytes"]:
+            said.append(f"memory was flat over its last {duration(over)}")
         else:
             way = "grew" if slope > 0 else "shrank"
-            said.append(f"memory {way} by {size(abs(slope))} a second over its last {duration(span)}")
+            said.append(f"memory {way} by {size(abs(slope))} a second over its last {duration(over)}")
     return said
 
 
-def recorded(layout: Layout, run: str) -> list[Any]:
-    """The run's series on disk, as far as it is kept."""
-    try:
-        from midwatch.record import series  # type: ignore[attr-defined, unused-ignore]
-    except ImportError:
-        return []
-    try:
-        return list(series.read(layout.home / "series", run))
-    except (OSError, ValueError, LookupError):
-        return []
+def recorded(layout: Layout, service: str, run: str, until: float | None) -> list[Any]:
+    """The run's rows on disk, as far as the ring still has them. A row holds until the next one, or until the last
+    look: while a number stands still none is written. `until`: wall time of the run's end, None while it lives."""
+    from midwatch.record import series
+
+    number = run.rpartition(".")[2]
+    fast, slow = series.read(layout.home / FOLDER, service)
+    mine = [row for row in fast if str(row.run) == number]
+    first = mine[0].at if mine else float("inf")
+    spans = [span for span in slow if str(span.run) == number and span.at + series.SLOW_SECONDS <= first]
+    # The first one may have begun with the run before.
+    found: list[dict[str, Any]] = [{"at": span.at, "held": span.high, "fds": span.fds} for span in spans[1:]]
+    found += [{"at": row.at, "held": row.held, "quality": row.quality, "fds": row.fds, "fd_limit": row.fd_limit}
+              for row in mine]  # fmt: skip
+    looked = series.seen(layout.home / FOLDER)
+    ends = [at for at in (until, looked) if at is not None]
+    if mine and looked is not None and min(ends) > mine[-1].at + 1.0:
+        found.append({**found[-1], "at": min(ends)})
+    return found
 
 
 def _point(one: Any) -> tuple[float | None, float | None]:

@@ -66,7 +66,7 @@ class Around:
 
 def sure(confidence: float) -> str:
     """A confidence in a word."""
-    return next(word for least, word in _SURE if confidence >= least)
+    return next(word for least, word in _SURE if round(confidence, 2) >= least)
 
 
 def meaning(end: Line, led: list[Line]) -> str:
@@ -127,6 +127,20 @@ def killed_by(lines: list[Line], end: Line) -> list[Line]:
 def so_far(lines: list[Line], run: str | None) -> list[Line]:
     """The same of a run that lives."""
     return [line for line in lines if line.get("run_id") == run and str(line.get("event")).startswith(_LED)]
+
+
+def hard_line(lines: list[Line], run: str, row: dict[str, Any] | None) -> int | None:
+    """The line the run was killed at, or would have been: from the guard's own words, else the present one unless the
+    rules have changed since the run began. None: not known, or none."""
+    tripped = [x for x in lines if x.get("run_id") == run and x.get("event") == "guard.tripped"]
+    told = [x["line_bytes"] for x in tripped if x.get("level") == "hard" and x.get("line_bytes")]
+    if told:
+        return int(told[-1])
+    began = next((n for n, x in enumerate(lines) if x.get("run_id") == run and x.get("event") in _BEGUN), None)
+    if began is None or any(x.get("event") == "service.rules" for x in lines[began:]):
+        return None
+    found = ((row or {}).get("memory") or {}).get("hard_bytes")
+    return int(found) if found else None
 
 
 def runs_with(lines: list[Line], pid: int) -> dict[str, Line]:

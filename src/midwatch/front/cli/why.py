@@ -37,7 +37,7 @@ def _run(what: str | None, everything: bool, json: bool) -> int:
             f"the record of {service} has no end of {what}; 'midwatch events -s {service}' shows what it has"
         )
     run = str((end or row or {}).get("run_id") or "")
-    document = story.answer(service, lines, end, row, _around(known.layout, lines, run, daemon, row))
+    document = story.answer(service, lines, end, row, _around(known.layout, lines, run, daemon, row, end))
     document["note"] = meant.note
     if run:
         document["evidence"]["output"] = last_output(known.layout, service, run)
@@ -49,7 +49,7 @@ def _run(what: str | None, everything: bool, json: bool) -> int:
     return 0
 
 
-def _lines(layout: Layout, service: str) -> tuple[list[story.Line], list[story.Line]]:
+def _lines(layout: Layout, service: str) -> tuple[list[history.Line], list[history.Line]]:
     """The service's newest lines, and midwatch's own among them."""
     wanted: Any = {service, None}  # a line about midwatch itself has no service
     both = history.newest([layout], LINES, wanted)
@@ -57,17 +57,18 @@ def _lines(layout: Layout, service: str) -> tuple[list[story.Line], list[story.L
 
 
 def _around(
-    layout: Layout, lines: list[story.Line], run: str, daemon: list[story.Line], row: dict[str, Any] | None
+    layout: Layout, lines: list[history.Line], run: str, daemon: list[history.Line], row: dict[str, Any] | None,
+    end: history.Line | None,
 ) -> story.Around:
     """Evidence and measurements of one run."""
     if not run:
         return story.Around(daemon)
     found = bundles.of_run(layout.home, run, story.captured(lines, run))
-    points = samples.recorded(layout, run)
+    service = run.rpartition(".")[0].replace(".", "/", 1)
+    points = samples.recorded(layout, service, run, history.wall(end) if end is not None else None)
     for bundle in reversed(found):
         points = points or bundles.samples(bundle)
-    hard = ((row or {}).get("memory") or {}).get("hard_bytes")
-    return story.Around(daemon, found, samples.summary(points, hard))
+    return story.Around(daemon, found, samples.summary(points, story.hard_line(lines, run, row)))
 
 
 def _unwatched(known: instances.Known) -> dict[str, Any] | None:
@@ -131,7 +132,7 @@ def _by_pid(pid: int, picture: instances.Picture) -> Meant:
     raise Failure(_stranger(pid, picture))
 
 
-def _reused(pid: int, others: list[str], runs: dict[str, story.Line], which: str) -> str:
+def _reused(pid: int, others: list[str], runs: dict[str, history.Line], which: str) -> str:
     """Numbers are used again: which run is meant, and when the others had it."""
     if not others:
         return ""
