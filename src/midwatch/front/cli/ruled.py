@@ -73,7 +73,7 @@ def _oom_killer(case: Case) -> Said:
     if "oom-counter" in checked and case.cause in UNASKED | OURS:
         yield True, "not the kernel's OOM killer: its counter for this run stayed 0"
     elif case.cause == "lost":
-        yield False, "the kernel's OOM killer: how it ended was not seen, and no counter of its own was there to read"
+        yield False, "the kernel's OOM killer: how it ended was not seen, and no counter of its own could be read"
     elif not _killed_by_nine(case):
         signal = case.end.get("signal")
         how = f"signal {signal}" if signal else f"exit code {case.end.get('code')}"
@@ -82,7 +82,7 @@ def _oom_killer(case: Case) -> Said:
     elif "kernel-log" in checked:
         yield True, "not the kernel's OOM killer: the kernel's log names no process of this run"
     elif case.cause in UNASKED:
-        yield False, "the kernel's OOM killer: how it ended was not seen, and no counter of its own could be read"
+        yield False, ("the kernel's OOM killer: the run had no memory group with a counter of its own, and the kernel's "
                       "log could not be read")  # fmt: skip
 
 
