@@ -47,10 +47,14 @@ class Watch(_Action, frozen=True, tag="watch"):
 
 
 class Capture(_Action, frozen=True, tag="capture"):
-    """Write evidence about the living run to disk. Signals and kills of the run wait for it (bounded). No outcome."""
+    """Write evidence about the living run to disk. Signals and kills of the run wait for it (bounded). No outcome.
+
+    `freeze`: it grows too fast to be looked at while it runs; stop the tree first where that can be undone.
+    """
 
     run: str
     reason: str
+    freeze: bool = False
 
 
 class Drain(_Action, frozen=True, tag="drain"):

@@ -64,3 +64,4 @@ class HostSample(msgspec.Struct, frozen=True, omit_defaults=True):
     world: Literal["host", "container"] = "host"
     limit_bytes: int | None = None
     limit_source: str = ""
+    limit_used_bytes: int | None = None  # of a limit that is a cgroup's: what reclaim cannot give back in it

@@ -78,6 +78,7 @@ class ServiceState(msgspec.Struct, frozen=True, omit_defaults=True):
     deep_failures: int = 0
     forgiven: float = 0.0  # seconds of this run in which everything stood still: no life, and nobody's fault
     drain_by: float | None = None  # asked to drain: until this awake time it may leave by itself
+    drain_why: str = ""  # the guard's words then
     blocker: str = ""  # who held the port last, in words
     followed: bool = False  # `pid` is what a launcher left behind, not what was spawned
     slot: float | None = None  # wall time of the last scheduled time that was dealt with

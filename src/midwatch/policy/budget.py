@@ -24,7 +24,8 @@ from midwatch.policy.draft import Draft
 
 Notes = list[Note]
 
-_LABELS = {"clean": "clean exit", "drain": "drain", "killed": "killed from outside", "memory": "out of memory"}
+_LABELS = {"clean": "clean exit", "drain": "drain", "killed": "killed from outside", "memory": "out of memory",
+           "fds": "descriptor guard"}  # fmt: skip
 _AGE = re.compile(r", [0-9][0-9a-z. ]* old\b")  # in the words for a process
 _CLEAN_LOOP = "clean_restart_budget_exceeded"
 
@@ -81,7 +82,8 @@ def judge(d: Draft, cause: Cause, duration: float, planned: bool = False) -> tup
         return _scheduled(d, cause)
     if budget == "clean" and not planned and (d.rules.oneshot or d.rules.on_clean == "stop"):
         return Plan("done", 0.0, "clean_exit", "ended with 0 as it was meant to, not started again"), []
-    label = "planned restart" if planned else "ended unseen" if cause == "lost" else _LABELS.get(budget or "", "")
+    named = {"lost": "ended unseen", "memory-guard": "memory guard"}.get(cause, _LABELS.get(budget or "", ""))
+    label = "planned restart" if planned else named
     plan, notes = _windowed(d, cause, duration, label) if label else _crash(d, cause, duration)
     return plan, notes + spend_slow(d, budget or "crash")
 
@@ -206,22 +208,23 @@ def _windowed(d: Draft, cause: Cause, duration: float, label: str) -> tuple[Plan
     return _wait(delay, reason, words), notes
 
 
-def may_restart_unhealthy(d: Draft) -> bool:
-    """Spend one unhealthy restart if the window has room; else alert once an episode and say no (>=, G6)."""
-    window = d.rules.budgets.unhealthy
-    if window is None:
-        return True
-    count = len(recent(d.s.windows.get("unhealthy", ()), window, d.now))
-    if count < window.limit:
-        push(d, "unhealthy", window)
-        episode(d, "unhealthy", 0)
-        return True
-    if "unhealthy" not in d.s.episodes:
-        words = f"{count} of {window.limit} restarts in {format_seconds(window.seconds)} did not help: left running"
-        d.note("budget.exhausted", budget="unhealthy", count=count, limit=window.limit, decision=words)
-        d.set(decision=words)
-        episode(d, "unhealthy", 1)
-    return False
+def may_restart(d: Draft, name: str, *windows: str) -> bool:
+    """Spend one restart if the window `name` (and each of `windows`) has room; else alert once an episode (>=, G6)."""
+    found = {each: window for each in (name, *windows) if (window := window_of(d, each))}
+    for each, window in found.items():
+        count = len(recent(d.s.windows.get(each, ()), window, d.now))
+        if count >= window.limit:
+            if name not in d.s.episodes:
+                life = format_seconds(window.seconds)
+                words = f"{count} of {window.limit} restarts in {life} did not help: left running"
+                d.note("budget.exhausted", budget=each, count=count, limit=window.limit, decision=words)
+                d.set(decision=words)
+                episode(d, name, 1)
+            return False
+    for each, window in found.items():
+        push(d, each, window)
+    episode(d, name, 0)
+    return True
 
 
 def room_at(d: Draft, name: str) -> float:

@@ -15,7 +15,7 @@ from midwatch.model.service import Rules
 from midwatch.model.units import format_bytes, format_seconds
 from midwatch.policy.defaults import PLANNED_CODE, PORT_EARLY
 
-Why = Literal["requested", "unhealthy", "memory-guard", "fd-guard"] | None
+Why = Literal["requested", "unhealthy", "memory-guard", "fd-guard", "drain"] | None
 Words = tuple[str, ...]
 
 
@@ -79,6 +79,19 @@ def _stop_words(c: Context) -> Words:
     if c.got("SIGKILL"):
         return who, f"it did not leave within {format_seconds(c.rules.stop.grace)} and was killed"
     return who, f"it ended with {how(c.facts)} after the stop signal"
+
+
+def _guard_words(c: Context) -> Words:
+    return c.detail or "it was over a line", f"we ended it for that; it left with {how(c.facts)}"
+
+
+def _drained(c: Context) -> bool:
+    return c.why == "drain" and c.facts.code is not None and c.facts.code in (0, c.rules.drain_code)
+
+
+def _undrained(c: Context) -> bool:
+    """Asked to drain, and ended by the very signal that asked."""
+    return c.why == "drain" and c.rules.drain is not None and c.facts.signal == (c.rules.drain.signal or -1)
 
 
 def _oom_words(c: Context) -> Words:
@@ -145,6 +158,14 @@ RULES: tuple[Rule, ...] = (
     Rule("unhealthy", 1.0, lambda c: c.why == "unhealthy",
          lambda c: ("we stopped it: it was not ready in time, failed a health check or took too long",
                     *filter(None, [c.detail]))),
+    Rule("memory-guard", 1.0, lambda c: c.why == "memory-guard", _guard_words,
+         do=("find what grows (its evidence was captured before), or raise the line that is named here",)),
+    Rule("fd-guard", 1.0, lambda c: c.why == "fd-guard", _guard_words,
+         do=("find what is opened and never closed (its evidence names the files), or raise rlimits.nofile",)),
+    Rule("drain", 1.0, _drained, lambda c: (c.detail, f"it was asked to drain and left with {how(c.facts)}")),
+    Rule("memory-guard", 1.0, _undrained,
+         lambda c: (c.detail, f"it was asked to drain by {how(c.facts)}, which it does not handle: that ended it"),
+         do=("handle that signal, or name another one in drain.signal",)),
     Rule("oom", 0.7, lambda c: c.facts.status is None and (c.facts.oom_kills > 0 or c.facts.kernel_oom is not None),
          lambda c: (*_lost_words(c), *_oom_words(c)),
          lambda _: ("its status is unknown: it may have ended because one of its children was killed",), do=_OOM_DO),
@@ -184,7 +205,7 @@ def classify(facts: ExitFacts, rules: Rules, why: Why = None, by: str = "", deta
 # What a cause costs: the budget it spends. One table for the policy and for every reader of logs (summary.py).
 COSTS: dict[Cause, str | None] = {
     "requested": None, "permanent": None, "clean": "clean", "drain": "drain", "unhealthy": "unhealthy",
-    "killed": "killed", "lost": "killed", "oom": "memory", "memory-guard": "memory", "fd-guard": "memory",
+    "killed": "killed", "lost": "killed", "oom": "memory", "memory-guard": "memory", "fd-guard": "fds",
     "crash": "crash", "segfault": "crash", "abort": "crash", "port-conflict": "port", "spawn-failed": "crash",
 }  # fmt: skip
 

@@ -10,10 +10,12 @@ from typing import TypeVar
 
 import msgspec
 
+from midwatch.model.finding import Tier
 from midwatch.model.service import Backoff, Budgets, Logs, Rules, Stop, Window
 
 T = TypeVar("T")
 MIB = 1 << 20
+GIB = 1 << 30
 DAY = 86_400.0
 
 
@@ -35,6 +37,7 @@ def _figure(name: str, value: T, unit: str, why: str, test: str) -> T:
 
 
 _BUDGET, _BACKOFF = "test_budgets.py::", "test_backoff.py::"
+_PACE, _LINES, _MEMORY, _HOST = (f"test_guard_{name}.py::" for name in ("pace", "lines", "memory", "host"))
 _PIN = "test_defaults.py::test_figures_used_outside_the_policy"
 
 # -- budgets: what an exit may cost before something changes
@@ -69,6 +72,49 @@ SCHEDULE_LATE = _figure("SCHEDULE_LATE", 60.0, "s", "cron's own resolution: late
 WATCH_LOOP = _figure("WATCH_LOOP", Window(5, 60.0), "restarts by watched files", "a person saves and looks; six in a minute are a program", "test_watch.py::test_six_restarts_in_a_minute_are_a_loop")
 WATCH_EARLY = _figure("WATCH_EARLY", 2.0, "s after the start", "what changes so soon was most likely changed by the start itself", "test_watch.py::test_a_service_that_touches_what_it_watches_is_a_loop")
 WATCH_EARLY_LOOP = _figure("WATCH_EARLY_LOOP", Window(3, 60.0), "early changes", "once is chance, three times is a loop", "test_watch.py::test_a_service_that_touches_what_it_watches_is_a_loop")
+
+# -- guards on memory: pace, lines, host
+PACE_LEAST = _figure("PACE_LEAST", 0.1, "s", "a pass over 50 processes takes 0.6 ms: at most 0.6 % of a core", _PACE + "test_the_pause_is_clamped")
+PACE_MOST = _figure("PACE_MOST", 2.0, "s", "everything is read at least so often; there is no reason for the peers' 30 s", _PACE + "test_the_pause_is_clamped")
+PACE_HOST = _figure("PACE_HOST", 6.0 * GIB, "bytes/s", "earlyoom's and nohang's fill rate of a machine", _PACE + "test_the_host_cannot_cross_its_reserve_unseen")
+PACE_TREE = _figure("PACE_TREE", 64.0 * MIB, "bytes/s", "a calm tree is assumed to grow so fast", _PACE + "test_a_calm_tree_is_looked_at_every_two_seconds")
+PACE_TIMES = _figure("PACE_TIMES", 4.0, "x the fastest of ten minutes", "the next burst may be worse than the last", _PACE + "test_what_was_fast_once_is_watched_for_ten_minutes")
+PACE_MINUTES = _figure("PACE_MINUTES", 10, "min", "how long a burst is remembered, and what calm means", _PACE + "test_what_was_fast_once_is_watched_for_ten_minutes")
+PACE_JUMP = _figure("PACE_JUMP", 64 * MIB, "bytes between two looks", "the first odd sample makes the next ones fast", _PACE + "test_a_jump_or_a_doubling_is_watched_closely")
+PACE_BOOST = _figure("PACE_BOOST", 1.0 * GIB, "bytes/s", "the incident grew by 0.8 GB/s", _PACE + "test_a_jump_or_a_doubling_is_watched_closely")
+BUDGET_SHARE = _figure("BUDGET_SHARE", 0.8, "share of the machine or its cgroup", "the rest is for the system and the page cache", _LINES + "test_default_shares_fit_into_the_budget")
+SHARE_MOST = _figure("SHARE_MOST", 0.5, "share of the machine", "F13: one service alone is told at half the machine", _LINES + "test_one_service_has_half_the_machine")
+SHARE_BYTES = _figure("SHARE_BYTES", 16 * GIB, "bytes", "F12: beyond it one service is remarkable on any machine", _LINES + "test_one_service_has_half_the_machine")
+SHARE_LEAST = _figure("SHARE_LEAST", 256 * MIB, "bytes", "with a hundred services a share is smaller than an ordinary server: not worth a word", _LINES + "test_a_small_share_warns_nobody")
+WARN_SHARE = _figure("WARN_SHARE", 0.8, "share of the line", "said before anything is done (F15)", _LINES + "test_it_is_said_at_four_fifths_of_the_first_line")
+LINE_AHEAD = _figure("LINE_AHEAD", 0.15, "share of the hard line", "a prediction lowers the line by no more: a burst to 60 % is never touched", _LINES + "test_speed_lowers_the_line_by_at_most_fifteen_per_cent")
+LINE_LATENCY = _figure("LINE_LATENCY", 0.2, "s", "from the decision to the kernel taking memory back", _LINES + "test_speed_lowers_the_line_by_at_most_fifteen_per_cent")
+LINE_OVER = _figure("LINE_OVER", 1.02, "x the hard line", "what grows past it while it was asked to leave is killed", _MEMORY + "test_one_that_grows_on_while_it_should_leave_is_hurried")
+ARM_SAMPLES = _figure("ARM_SAMPLES", 3, "samples", "with ARM_SECONDS, whichever is later", _MEMORY + "test_a_line_arms_after_three_samples_and_two_seconds")
+ARM_SECONDS = _figure("ARM_SECONDS", 2.0, "s", "a peak between two collections of garbage is no level", _MEMORY + "test_a_line_arms_after_three_samples_and_two_seconds")
+DISARM = _figure("DISARM", 0.9, "share of the line", "below it for a minute the episode is over", _MEMORY + "test_an_episode_ends_after_a_minute_below_ninety_per_cent")
+RATIO_MOVES = _figure("RATIO_MOVES", 0.2, "share", "a page walk is believed until the sum has moved so far", _MEMORY + "test_a_forked_tree_is_walked_once_and_left_alone")
+WALK_EVERY = _figure("WALK_EVERY", 0.8, "s a GiB", "a walk takes 8 ms a GiB: 1 % of the time", _MEMORY + "test_walks_are_rare_when_members_come_and_go")
+ROUGH = _figure("ROUGH", 0.05, "share", "how wrong a sum is of which a part could not be read", _MEMORY + "test_a_rough_number_is_confirmed_before_anything_is_done")
+GROWS_WITHIN = _figure("GROWS_WITHIN", 60.0, "s", "to the limit, or to twice as much: evidence is captured", _MEMORY + "test_the_incident_is_captured_early_and_ended_at_the_line")
+GROWS_LAST = _figure("GROWS_LAST", 10.0, "s", "to the limit: the second stage of evidence", _MEMORY + "test_a_runaway_is_captured_twice")
+GROWS_BYTES = _figure("GROWS_BYTES", 128 * MIB, "bytes above calm", "less is an ordinary request; twice that for the second stage", _MEMORY + "test_flat_and_step_series_raise_no_alarm")
+SLOPE_SAID = _figure("SLOPE_SAID", MIB, "bytes/s", "slower than this no speed is named", _MEMORY + "test_words_name_the_number_the_line_and_the_speed")
+POLITE = _figure("POLITE", 10.0, "s", "between stop signal and kill while the host is fine; 2 in danger, 0 in critical", _HOST + "test_politeness_shrinks_with_the_host")
+RESERVE_BYTES = _figure("RESERVE_BYTES", 512 * MIB, "bytes available", "with RESERVE_SHARE, the larger", _LINES + "test_the_reserve_grows_with_the_machine_and_never_eats_a_small_one")
+RESERVE_SHARE = _figure("RESERVE_SHARE", 0.04, "share of the machine", "guards: what has to stay available", _LINES + "test_the_reserve_grows_with_the_machine_and_never_eats_a_small_one")
+RESERVE_MOST = _figure("RESERVE_MOST", 0.1, "share of the machine", "512 MiB of a 1 GiB container would be an alarm for ever", _LINES + "test_the_reserve_grows_with_the_machine_and_never_eats_a_small_one")
+PSI_LOOK = _figure("PSI_LOOK", 10.0, "% of 10 s", "some: 200 ms of 2 s stalled; full: danger, if memory is low as well", _HOST + "test_pressure_alone_kills_nobody")
+SWAP_LOW = _figure("SWAP_LOW", 0.1, "share of swap", "less of it free is as good as none", _HOST + "test_danger_needs_low_memory_and_a_second_sign")
+VICTIM_SHARE = _figure("VICTIM_SHARE", 0.05, "share of RAM", "a grower smaller than this is not what fills the machine", _HOST + "test_the_order_of_victims")
+VICTIM_LEAST = _figure("VICTIM_LEAST", 0.01, "share of RAM", "ending less would free nothing", _HOST + "test_nobody_worth_ending_is_said_once")
+VICTIM_GROWTH = _figure("VICTIM_GROWTH", 64 * MIB, "bytes in a minute", "slower growth is no reason to pick one", _HOST + "test_the_order_of_victims")
+HOST_PAUSE = _figure("HOST_PAUSE", 15.0, "s", "systemd-oomd's: averages lag, so a second kill comes too early", _HOST + "test_one_victim_at_a_time_with_a_pause")
+HOST_AGAIN = _figure("HOST_AGAIN", 2.0, "s", "critical for so long after memory was freed: the pause is cut short", _HOST + "test_critical_that_lasts_cuts_the_pause_short")
+HOST_STUCK = _figure("HOST_STUCK", 30.0, "s", "a victim that cannot be ended must not protect the others for ever", _HOST + "test_a_victim_that_does_not_go_is_not_waited_for_for_ever")
+FDS = _figure("FDS", Window(1, 900.0), "restarts", "a restart for descriptors that did not help a quarter of an hour ago will not help now", "test_guard.py::test_descriptors_restart_only_when_asked_to_and_rarely")
+FDS_SLOW = _figure("FDS_SLOW", Window(4, DAY), "restarts", "more a day is the program's to cure", "test_guard.py::test_descriptors_restart_only_when_asked_to_and_rarely")
+DRAIN_WITHIN = _figure("DRAIN_WITHIN", 30.0, "s", "1.14: jobs in flight get so long", "test_guard.py::test_a_drain_that_is_late_is_ended")
 
 # -- stop ladder
 STOP_SIGNAL = _figure("STOP_SIGNAL", 15, "signal number", "SIGTERM is what every runtime handles", "test_stop.py::test_the_ladder_is_term_grace_kill")
@@ -118,6 +164,37 @@ WATCH_NICE = _figure("WATCH_NICE", 10, "", "a build that writes thousands of fil
 WATCH_RETRY = _figure("WATCH_RETRY", 1.0, "s", "the watching helper died: first pause, doubles", _PIN)
 WATCH_RETRY_MOST = _figure("WATCH_RETRY_MOST", 60.0, "s", "one that always dies costs a start a minute", _PIN)
 WATCH_LINE_BYTES = _figure("WATCH_LINE_BYTES", 65536, "bytes a line", "ten paths of 4 KiB fit", _PIN)
+
+# -- leaks: slow growth, judged on floors (docs/leaks-detector.md; the tables are made by `make detector-table`)
+_LEAK = "test_detector.py::test_the_figures_of_the_detector"
+LEAK_SLOW = _figure("LEAK_SLOW", Tier("slow", 1200.0, 24, 16 * MIB, 0.05, 8 * MIB, DAY), "floors", "8 h of 20-minute floors: nobody is told of what cannot matter before tomorrow", _LEAK)
+LEAK_FAST = _figure("LEAK_FAST", Tier("fast", 180.0, 20, 16 * MIB, 0.05, 8 * MIB, 7200.0, notes=False), "floors", "1 h of 3-minute floors: 300 MiB/h is found after 66 minutes; sessions look the same, so only near the limit", _LEAK)
+LEAK_FILES = _figure("LEAK_FILES", Tier("files", 600.0, 24, 4.0, 0.0, 2.0, DAY, unit="descriptors"), "floors", "one an hour is found within 5 h, no false alarm in 90 simulated days", _LEAK)
+LEAK_SOCKETS = _figure("LEAK_SOCKETS", Tier("sockets", 600.0, 24, 8.0, 0.0, 4.0, DAY, unit="descriptors"), "floors", "a pool moves by more than files do", _LEAK)
+LEAK_Z = _figure("LEAK_Z", 3.0, "standard deviations", "Mann-Kendall; floors are nearly independent, raw minutes are not", _LEAK)
+LEAK_HALF = _figure("LEAK_HALF", 0.5, "share of the whole slope", "a warm-up's second half is flatter than that", _LEAK)
+LEAK_STEP = _figure("LEAK_STEP", 0.4, "share of the rise", "what comes at once was loaded, not leaked", _LEAK)
+LEAK_LOAD_Z = _figure("LEAK_LOAD_Z", 2.0, "standard deviations", "more work needs more memory: the gate errs on silence", _LEAK)
+LEAK_WINDOWS = _figure("LEAK_WINDOWS", 3, "windows in a row", "one window in a row of noise passes now and then", _LEAK)
+LEAK_NOISE = _figure("LEAK_NOISE", 3.0, "standard deviations", "what is slower than this over a window cannot be told from noise", _LEAK)
+LEAK_ACT = _figure("LEAK_ACT", 7200.0, "s to the limit", "nearer than the fast tier's gate it is urgent", _LEAK)
+
+_SIGN = "test_signs.py::test_the_figures_of_the_signs"
+FD_SAME = _figure("FD_SAME", (8, 16), "times the same file: note, warn", "S1: one handle a connection; a pool of that size is declared", _SIGN)
+FD_HALF_AGE = _figure("FD_HALF_AGE", 600.0, "s in CLOSE_WAIT", "S2: the peer left, only we can close; a slow answer takes minutes at most", _SIGN)
+FD_HALF = _figure("FD_HALF", 10, "such sockets", "S2: one or two are an accident", _SIGN)
+FD_HALF_OWN = _figure("FD_HALF_OWN", 20, "clients of its own port in CLOSE_WAIT", "FDW-8: more than that at once, of any age", _SIGN)
+FD_HALF_KEPT = _figure("FD_HALF_KEPT", 1024, "sockets whose age is known", "the oldest; 1024 are far above any line", _SIGN)
+FD_DELETED = _figure("FD_DELETED", 100 * MIB, "bytes", "S3: a rotated log that is still open fills the disk unseen", _SIGN)
+FD_NULL = _figure("FD_NULL", 16, "times /dev/null or /dev/urandom", "S4: three are usual", _SIGN)
+FD_MANY = _figure("FD_MANY", 16, "pipes without an other end, or eventpolls, inotifys, eventfds, pidfds", "S5: an event loop has one of each; threads with loops of their own some", _SIGN)
+FD_ROOM = _figure("FD_ROOM", (0.70, 0.85), "share of the soft limit: warn, act", "S6, FDW-5", _SIGN)
+FD_LEFT = _figure("FD_LEFT", 64, "descriptors left", "S6: less than one burst of connections; counts above the warning share only", _SIGN)
+FD_ROOM_LOOKS = _figure("FD_ROOM_LOOKS", 3, "samples in a row", "FDW-5: a burst is no state", _SIGN)
+FD_LOW = _figure("FD_LOW", 256, "descriptors", "FDW-12: launchd's soft limit; EMFILE then looks like an outage of somebody else", _SIGN)
+FD_RATIO = _figure("FD_RATIO", 2.0, "times the expected", "FDW-5: strictly more", _SIGN)
+FD_BASE = _figure("FD_BASE", (60.0, 300.0), "s after ready", "FDW-4: imports and pools are there, sessions mostly not; median", _SIGN)
+FD_SHAPE = _figure("FD_SHAPE", (10.0, 0.1), "descriptors and share", "FDW-6: what counts as a move in ten minutes; describes, never alarms", "test_shape.py::test_a_move_is_more_than_ten_and_a_tenth")
 
 # -- bounds of what is kept
 LOG_FILE_BYTES = _figure("LOG_FILE_BYTES", 10 * MIB, "bytes a file", "ten seconds of `grep`, five files are an afternoon of a talker", _PIN)
@@ -177,7 +254,7 @@ CONTROL_IDLE = _figure("CONTROL_IDLE", 600.0, "s", "a forgotten connection too",
 def default_budgets() -> Budgets:
     """The budgets a service has when its table says nothing."""
     slow = (CRASH_SLOW, None, DRAIN_SLOW, UNHEALTHY_SLOW, MEMORY_SLOW, KILLED_SLOW)
-    return Budgets(CRASH, STABLE_AFTER, CLEAN, DRAIN, UNHEALTHY, MEMORY, KILLED, *slow)
+    return Budgets(CRASH, STABLE_AFTER, CLEAN, DRAIN, UNHEALTHY, MEMORY, KILLED, *slow, fds=FDS, fds_slow=FDS_SLOW)
 
 
 def default_backoff() -> Backoff:

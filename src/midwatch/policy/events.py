@@ -19,6 +19,8 @@ class EventKind(msgspec.Struct, frozen=True):
 _EXIT = ("run_id pid code signal status cause confidence because against do duration_ms crash_count reported_signal "
          "max_rss_bytes cpu_seconds decision")  # fmt: skip
 
+_GUARD = ("run_id guard level held_bytes line_bytes open limit quality action within_ms evidence decision")
+
 _POLICY = (
     ("service.asked", "verb by job now", "somebody asked for something; the newest intent wins"),
     ("service.rules", "respawn job", "reload: other rules are in force"),
@@ -44,6 +46,13 @@ _POLICY = (
     ("health.recovered", "run_id budget", "the episode is over: healthy again, or a run lived long enough"),
     ("budget.exhausted", "budget count limit decision", "a budget is spent; once an episode"),
     ("supervision.gave_up", "crash_count limit cause decision", "the ceiling was reached; only a person restarts it"),
+    ("guard.tripped", _GUARD, "a line was crossed; what is done (warn, drain, stop) is written before it is done"),
+    ("guard.eased", "run_id guard", "well below that line again: the episode is over"),
+    ("guard.drain", "run_id outcome waited_ms decision", "it was asked to drain and did not leave in time"),
+    ("host.pressure", "level available_bytes reserve_bytes some full swap_free_bytes", "memory runs short"),
+    ("host.ok", "level available_bytes reserve_bytes some full swap_free_bytes", "that is over, for a minute now"),
+    ("host.nobody", "level available_bytes reserve_bytes held_bytes decision", "nothing of ours is worth ending"),
+    ("budget.over", "held_bytes budget_bytes over", "all services hold more than they may; `over` ends the episode"),
     ("schedule.armed", "cron zone", "waits for its next time"),
     ("schedule.begin", "slot", "its times count from here on: it has just got this schedule"),
     ("schedule.due", "slot missed decision", "its time has come; `missed` earlier ones had nobody to run them"),

@@ -20,7 +20,6 @@ from midwatch.policy.draft import Draft
 def spawn(d: Draft) -> None:
     """Start the next run. Everything about the last one is forgotten except its verdict and the budgets."""
     number = d.s.run_no + 1
-    episode(d, "backlog", 0)
     run = f"{d.s.id.replace('/', '.')}.{number}"
     d.note("run.spawning", run_id=run)
     d.do(Spawn(run))
@@ -28,6 +27,7 @@ def spawn(d: Draft) -> None:
         "starting", run=run, run_no=number, pid=None, spawned_at=None, ready=False, health="unknown",
         probe_failures=0, probe_detail="", deep_failures=0, failing="", why_stopping=None, respawn=False, plan=None,
         hurry=False, gone=None, stopping_since=None, asked_by="", fingerprint="", followed=False, forgiven=0.0,
+        drain_by=None, episodes={k: v for k, v in d.s.episodes.items() if k != "backlog" and k[:6] != "guard."},
     )  # fmt: skip
 
 
@@ -50,8 +50,8 @@ def deadline(d: Draft) -> float:
 
 
 def alarm(d: Draft, at: float | None) -> None:
-    """Look at the living run at `at`, or at its deadline if that comes first."""
-    first = min(inf if at is None else at, deadline(d))
+    """Look at the living run at `at`, or at its deadline or the end of its drain if that comes first."""
+    first = min(*(inf if t is None else t for t in (at, d.s.drain_by)), deadline(d))
     d.set(wake_at=None if first == inf else first)
 
 
@@ -84,13 +84,14 @@ def unwatch(d: Draft) -> None:
         d.do(Watch(d.run, None))
 
 
-def begin_stop(d: Draft, reason: str, by: str) -> None:
+def begin_stop(d: Draft, reason: str, by: str, grace: float | None = None) -> None:
     """Write down that a stop has begun. The caller has set `why_stopping` and what is to follow."""
     stop = d.rules.stop
-    grace = 0 if d.s.hurry else round(stop.grace * 1000)
-    d.note("stop.begin", run_id=d.run, reason=reason, by=by, signal=signal_name(stop.signal), grace_ms=grace)
+    grace_ms = 0 if d.s.hurry else round((stop.grace if grace is None else grace) * 1000)
+    d.note("stop.begin", run_id=d.run, reason=reason, by=by, signal=signal_name(stop.signal), grace_ms=grace_ms)
     unwatch(d)
-    d.set(stopping_since=d.now, asked_by=by, decision=f"stopping: {reason}" + (f" by {by}" if by else ""))
+    words = f"stopping: {reason}" + (f" by {by}" if by else "")
+    d.set(stopping_since=d.now, drain_by=None, asked_by=by, decision=words)
 
 
 def stop_unhealthy(d: Draft, reason: str, words: str, plan: Plan) -> None:
@@ -102,17 +103,17 @@ def stop_unhealthy(d: Draft, reason: str, words: str, plan: Plan) -> None:
     ladder(d)
 
 
-def ladder(d: Draft, signalled: bool = False) -> None:
+def ladder(d: Draft, signalled: bool = False, grace: float | None = None) -> None:
     """The first rung for a living run: the stop signal and its grace, or the kill when there is no patience left."""
     if d.s.pid is None:  # waits without a timer: `Spawned`, `SpawnFailed` or `Exited` has to come
         d.enter("stopping")
     elif d.s.hurry:
-        kill(d, 0.0, "asked to be quick")
+        kill(d, 0.0, "asked to be quick" if d.s.why_stopping == "requested" else "it gets no time to leave")
     else:
         if not signalled:
             d.note("stop.signal", run_id=d.run, signal=signal_name(d.rules.stop.signal))
             d.do(Signal(d.run, d.rules.stop.signal))
-        d.enter("stopping", d.now + d.rules.stop.grace)
+        d.enter("stopping", d.now + (d.rules.stop.grace if grace is None else grace))
 
 
 def kill(d: Draft, polite: float, because: str = "") -> None:
@@ -137,7 +138,8 @@ def exited(d: Draft, verdict: Verdict, facts: ExitFacts, decision: str, warnings
             known[name] = value
     d.do(Note("run.exited", known))
     d.actions += warnings
-    d.set(last_cause=verdict.cause, decision=decision, pid=None, ready=False, health="unknown", failing="")
+    d.set(last_cause=verdict.cause, decision=decision, pid=None, ready=False, health="unknown", failing="",
+          drain_by=None)  # fmt: skip
 
 
 def count_restart(d: Draft, cause: Cause) -> None:

@@ -12,6 +12,8 @@ from msgspec.structs import replace
 from midwatch.model.identity import Now
 from midwatch.model.state import ServiceState
 
+OF_A_RUN = ("unhealthy", "leftovers", "backlog", "port")
+
 
 def rebase(state: ServiceState, saved: Now, now: Now) -> ServiceState:
     """`state`, whose times were true at `saved`, as it stands at `now`."""
@@ -27,6 +29,6 @@ def rebase(state: ServiceState, saved: Now, now: Now) -> ServiceState:
     return replace(
         fresh, wake_at=now.awake if state.phase == "held" else None, run_no=state.run_no, windows=windows,
         crash_count=state.crash_count, restarts=state.restarts, last_cause=state.last_cause,
-        episodes={k: v for k, v in state.episodes.items() if k not in ("unhealthy", "leftovers", "backlog", "port")},
+        episodes={k: v for k, v in state.episodes.items() if k not in OF_A_RUN and k[:6] != "guard."},
         fingerprint=state.fingerprint, slot=state.slot, decision=fresh.decision or state.decision,
     )  # fmt: skip

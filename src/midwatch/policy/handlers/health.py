@@ -14,8 +14,9 @@ from midwatch.model.service import Probe
 from midwatch.model.state import Plan
 from midwatch.model.units import format_seconds
 from midwatch.policy import moves
-from midwatch.policy.budget import episode, heal, heal_at, judge, may_restart_unhealthy, room_at, spend_slow
+from midwatch.policy.budget import episode, heal, heal_at, judge, may_restart, room_at, spend_slow
 from midwatch.policy.draft import Draft
+from midwatch.policy.handlers.guard import drain_is_over
 
 
 def ready(d: Draft, e: Probed) -> None:
@@ -47,7 +48,9 @@ def healed(d: Draft, _: Tick) -> None:
 
 
 def _out_of_time(d: Draft) -> bool:
-    """A scheduled run has to be done by its deadline, well or not."""
+    """A scheduled run has to be done by its deadline, well or not; one that drains by the end of that."""
+    if drain_is_over(d):
+        return True
     if d.now < moves.deadline(d):
         return False
     plan, warnings = judge(d, "unhealthy", d.age)
@@ -109,7 +112,7 @@ def _unhealthy(d: Draft, reason: str, count: int | None, words: str, detail: str
     if d.s.health != "failing":
         d.set(health="failing", failing=reason, probe_detail=detail, decision=words)
         d.note("health.failed", run_id=d.run, reason=reason, count=count, detail=detail, decision=words)
-    if not may_restart_unhealthy(d):
+    if not may_restart(d, "unhealthy"):
         return
     plan = Plan("starting", 0.0, "unhealthy")
     if d.rules.schedule is not None:

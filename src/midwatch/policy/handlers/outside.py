@@ -83,6 +83,7 @@ def woke(d: Draft, e: Woke) -> None:
     d.set(probe_failures=0, deep_failures=0, windows=windows)
     if before.phase in ("starting", "up", "stopping", "killing"):
         d.set(wake_at=None if before.wake_at is None else before.wake_at + lost)
+        d.set(drain_by=None if before.drain_by is None else before.drain_by + lost)
         if before.spawned_at is not None:
             d.set(forgiven=before.forgiven + lost)
     if d.s != before:

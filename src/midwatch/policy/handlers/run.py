@@ -105,7 +105,7 @@ def exited(d: Draft, e: Exited) -> None:
         _daemonised(d, e, e.facts.heir)
         return
     moves.unwatch(d)
-    verdict = classify(e.facts, d.rules)
+    verdict = classify(e.facts, d.rules, None if d.s.drain_by is None else "drain", detail=d.s.drain_why)
     if verdict.cause == "port-conflict":
         plan, warnings = conflict(d, e.facts.port_owner, e.facts.port)
     else:
@@ -165,7 +165,8 @@ def tree_gone(d: Draft, e: TreeGone) -> None:
 
 def grace_over(d: Draft, _: Tick) -> None:
     """Nobody left in time."""
-    moves.kill(d, 0.0, f"it did not leave within {format_seconds(d.rules.stop.grace)}")
+    patience = d.now - (d.now if d.s.stopping_since is None else d.s.stopping_since)
+    moves.kill(d, 0.0, f"it did not leave within {format_seconds(patience)}")
 
 
 def again(d: Draft, _: Tick) -> None:
