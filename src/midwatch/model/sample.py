@@ -65,3 +65,4 @@ class HostSample(msgspec.Struct, frozen=True, omit_defaults=True):
     limit_bytes: int | None = None
     limit_source: str = ""
     limit_used_bytes: int | None = None  # of a limit that is a cgroup's: what reclaim cannot give back in it
+    level: int | None = None  # macOS says only this about pressure: 1 normal, 2 warning, 4 critical
