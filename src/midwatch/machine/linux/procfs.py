@@ -49,6 +49,12 @@ def cpu_ticks(data: bytes) -> int | None:
         return None
 
 
+def is_thread(data: bytes) -> bool:
+    """Is it the stat of a thread that leads no process: field 38, the signal its parent gets, is -1."""
+    fields = data[data.rfind(b")") + 2 :].split(None, 36)
+    return len(fields) > 35 and fields[35] == b"-1"
+
+
 def exit_status(data: bytes) -> int | None:
     """The raw wait status of a zombie: field 52 of its stat (0 for those who may not see it)."""
     fields = data[data.rfind(b")") + 2 :].split()
@@ -79,14 +85,17 @@ class Held(msgspec.Struct, frozen=True, gc=False):
 def held(data: bytes) -> Held:
     """Parse /proc/PID/status. File-backed pages are left out on purpose: the kernel can drop them."""
     return Held(
-        _kib(data, b"\nRssAnon:"),
-        _kib(data, b"\nRssShmem:"),
-        _kib(data, b"\nVmSwap:"),
-        _kib(data, b"\nHugetlbPages:"),
+        kib(data, b"\nRssAnon:"),
+        kib(data, b"\nRssShmem:"),
+        kib(data, b"\nVmSwap:"),
+        kib(data, b"\nHugetlbPages:"),
     )
 
 
-def _kib(data: bytes, key: bytes) -> int | None:
+def kib(data: bytes, key: bytes) -> int | None:
+    """The line `key` (with its leading newline) of status, meminfo or smaps_rollup in bytes; None without it, and for
+    one that was cut short: half a number is a wrong number.
+    """
     at = data.find(key)  # the Name: line escapes newlines, so a name cannot forge a line
     if at < 0:
         if not data.startswith(key[1:]):
@@ -94,9 +103,27 @@ def _kib(data: bytes, key: bytes) -> int | None:
         at = -1
     end = data.find(b"\n", at + len(key))
     words = data[at + len(key) : end if end >= 0 else len(data)].split()
-    if not words or not words[0].isdigit():
+    if len(words) != 2 or words[1] != b"kB" or not words[0].isdigit():
         return None
     return int(words[0]) * 1024
+
+
+def count(data: bytes, key: bytes) -> int | None:
+    """A line without a unit of status or meminfo (Threads, HugePages_Total); `key` with its leading newline."""
+    at = data.find(key)
+    end = data.find(b"\n", at + 1)
+    word = data[at + len(key) : end].strip() if 0 <= at < end else b""
+    return int(word) if word.isdigit() else None
+
+
+def number(data: bytes, key: bytes) -> int | None:
+    """A number from a "key value" file such as memory.stat, found without splitting the file; `key` with a space."""
+    at = 0 if data.startswith(key) else data.find(b"\n" + key) + 1
+    if at == 0 and not data.startswith(key):
+        return None
+    end = data.find(b"\n", at)
+    word = data[at + len(key) : end] if end >= 0 else b""
+    return int(word) if word.isdigit() else None
 
 
 def own_cgroups(data: bytes) -> dict[str, str]:

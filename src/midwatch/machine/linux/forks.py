@@ -1,0 +1,82 @@
+"""Who was born since the last look, at the price of the births: not of all processes, nor of all trees.
+
+The kernel gives out pids in order, and /proc/loadavg ends with the last one. While it stands still nobody has come.
+When it has moved, only the numbers in between are looked at, once for all trees: a new process concerns those trees
+that have its parent, session or group. One that fell to the keeper at once (a daemonised grandchild) may be anybody's.
+Must not know trees. Tests: tests/machine/test_forks.py.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from typing import Literal
+
+from midwatch.machine.linux import files, procfs
+
+Concern = Literal["no", "perhaps", "yes"]
+_MOST_NEW = 512  # births looked at in one go: 8 us for each that still lives, 3 us for the others
+_MOST_KNOWN = 4096  # relations remembered
+_PIDS = 1 << 22
+
+
+class Forks:
+    """The births in our pid namespace. `serial` grows with each look that has seen one; 0: cannot be told here."""
+
+    def __init__(self, keeper: int, proc: str = "/proc") -> None:
+        """`keeper`: to whom orphans fall."""
+        self.serial = 0
+        self.looked = 0.0  # when, by time.monotonic
+        self._keeper, self._proc = keeper, proc
+        self._fd: int | None = None
+        self._at, self._last = -1.0, 0
+        self._touched: dict[int, int] = {}  # a pid -> serial at which somebody related to it was born
+        self._unsure = 0  # serial of the last birth that may concern anybody
+        try:
+            if os.stat(f"{proc}/loadavg").st_dev == os.stat(proc).st_dev:  # else lxcfs stands in front of it
+                self._fd = os.open(f"{proc}/loadavg", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return
+        self.look(0.0)
+
+    def look(self, now: float) -> int:
+        """Find out, once for each `now`; the serial."""
+        if self._fd is None or now == self._at:
+            return self.serial
+        self._at, self.looked = now, time.monotonic()
+        data = os.pread(self._fd, 128, 0)
+        word = data[data.rfind(b" ") + 1 :].strip()
+        last = int(word) if word.isdigit() else 0
+        if last == 0:  # a sandbox's own /proc
+            self._fd, self.serial = None, 0
+        elif last != self._last:
+            self.serial += 1
+            self._births(last)
+            self._last = last
+        return self.serial
+
+    def concerns(self, since: int, pids: Iterable[int]) -> Concern:
+        """Can somebody born after serial `since` belong to these?"""
+        touched = self._touched
+        if any(touched.get(pid, 0) > since for pid in pids):
+            return "yes"
+        return "perhaps" if self._unsure > since else "no"
+
+    def _births(self, last: int) -> None:
+        new = last - self._last
+        if not 0 < new <= _MOST_NEW or self._last == 0:
+            self._unsure = self.serial  # many, or the numbers began again
+            return
+        for pid in range(self._last + 1, last + 1):
+            data = files.read_record(f"{self._proc}/{pid}/stat")
+            stat = procfs.stat(data) if data else None
+            if stat is None or procfs.is_thread(data or b""):
+                continue
+            related = {stat.ppid, stat.session, stat.pgrp} - {pid, self._keeper}
+            self._touched.update(dict.fromkeys(related, self.serial))
+            if stat.ppid == self._keeper:
+                self._unsure = self.serial
+        if len(self._touched) > _MOST_KNOWN:
+            self._touched.clear()
+            self._unsure = self.serial
