@@ -12,7 +12,10 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from midwatch.model.finding import FdSnapshot
 from midwatch.model.identity import Now, ProcId
+from midwatch.model.sample import HostSample, TreeSample
+from midwatch.model.sample import Reading as Reading  # noqa: PLC0414 (others import it from here)
 from midwatch.model.service import Launch
 
 Rung = Literal["cgroup", "tree", "marker", "not provable"]
@@ -86,14 +89,6 @@ class Ended(msgspec.Struct, frozen=True):
     left: tuple[ProcId, ...] = ()
 
 
-class Reading(msgspec.Struct, frozen=True):
-    """A measured number with its quality. `value` is None exactly when `quality` is "absent"."""
-
-    value: int | None
-    quality: Literal["exact", "approximate", "upper-bound", "absent"]
-    why: str = ""
-
-
 class Host(msgspec.Struct, frozen=True):
     """What this machine can do, found out once at start; shown by `ps` and `check`."""
 
@@ -139,6 +134,18 @@ class Holder(msgspec.Struct, frozen=True):
     unit: str = ""  # cgroup leaf: x.service, or the id of a container
     manager: str = ""
     session: int = 0  # its session's number: the pid of its leader
+
+
+class Meter(Protocol):
+    """A tree under the meter. Holds descriptors of its members open: `close` it when the run has ended."""
+
+    def read(self, now: float) -> TreeSample:
+        """One look; `now` is awake time, the same for all trees of a pass. 2 us for a process that did nothing, 15 for
+        one that did; when somebody was born who may belong to a tree without a cgroup, a full look as by `members`.
+        """
+
+    def close(self) -> None:
+        """Close everything; may be called twice."""
 
 
 class Machine(Protocol):
@@ -230,6 +237,9 @@ class Machine(Protocol):
     def stills(self, tree: Tree, seconds: float) -> dict[str, Any]:
         """Of a tree that stands still: largest mappings, kernel stacks where permitted. *blocking*"""
 
+    def tracing(self) -> str:
+        """May we read another process of ours from inside (py-spy)? "yes", or the reason why not."""
+
     def rehearse(self) -> dict[str, str]:
         """Freeze, kill, reap a dummy tree of our own: rung -> "yes", or what is done instead and why. *blocking* <= 1 s
         """
@@ -259,6 +269,29 @@ class Machine(Protocol):
 
     def held_one(self, pid: int) -> Reading:
         """Held memory of one process."""
+
+    def meter(self, tree: Tree) -> Meter:
+        """A meter for the tree: for those who look often. Handles belong to (pid, start), never to a recycled pid."""
+
+    def confirm(self, tree: Tree, seconds: float) -> Reading:
+        """Held memory with each shared page counted once (Pss of anonymous and shared memory, and swap), largest
+        process first. Out of time: "approximate", the rest counted whole. Locks each address space for 8 ms per GiB.
+        *blocking*
+        """
+
+    def host_sample(self) -> HostSample:
+        """The machine's memory and pressure now, with the limit that holds for us."""
+
+    def memory_basis(self) -> tuple[int, str]:
+        """The smallest of MemTotal, our own cgroup's and all its ancestors' limits, and which one that is."""
+
+    def pressure(self) -> int | None:
+        """A descriptor that polls POLLPRI, at most every 2 s, when tasks stalled for memory 200 ms of 2 s; the caller
+        closes it. None: there is none here, poll `host_sample`.
+        """
+
+    def counter_error(self) -> int:
+        """Bytes by which one process's reading may be wrong on this kernel; measured once."""
 
     def open_fds(self, pid: int) -> tuple[int | None, int | None]:
         """Number of open descriptors and their soft limit; None each when not readable."""
@@ -301,6 +334,11 @@ class Machine(Protocol):
         """What a person needs to understand a hang: per process state, threads, descriptors, sockets. *blocking*
 
         `pids`: also these. At most `seconds` and 256 KiB of JSON; "missing" says what is left out and why."""
+
+    def fd_snapshot(self, tree: Tree) -> FdSnapshot | None:
+        """What the main process has open, by target and kind, with half-closed sockets and deleted files. None: it may
+        not be looked at, or not here. *blocking* <= 1 s
+        """
 
     def suspended(self) -> float:
         """Seconds this machine has slept since it was booted; 0 where that is unknown."""

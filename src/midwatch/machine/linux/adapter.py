@@ -13,7 +13,19 @@ from typing import Any
 
 from midwatch.machine import end, pause, trial
 from midwatch.machine import launch as launches
-from midwatch.machine.linux import binary, cgroup, host, kernellog, limits, meters, pidfd, procfs, sockets, who
+from midwatch.machine.linux import (
+    binary,
+    cgroup,
+    host,
+    kernellog,
+    limits,
+    meters,
+    pidfd,
+    procfs,
+    sockets,
+    who,
+)
+from midwatch.machine.linux.readings import Readings
 from midwatch.machine.linux.source import LinuxHand, ProcSource
 from midwatch.machine.ports import (
     Containment,
@@ -27,6 +39,7 @@ from midwatch.machine.ports import (
     Tree,
 )
 from midwatch.machine.tree import Scanner
+from midwatch.model.finding import FdSnapshot
 from midwatch.model.identity import Now, ProcId
 from midwatch.model.service import Launch
 
@@ -34,7 +47,7 @@ _FRESH = 0.25  # seconds: age up to which a meter may share a look at /proc with
 _LEAVING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 
-class LinuxMachine:
+class LinuxMachine(Readings):
     """One Linux machine as one instance sees it. `instance` names our cgroups, `keeper_pid` is the
     subreaper.
     """
@@ -203,6 +216,10 @@ class LinuxMachine:
         pids = self._pids(tree)
         return sorted(pids, key=lambda pid: (pid != tree.main.pid, pid))
 
+    def tracing(self) -> str:
+        """See ports."""
+        return host.tracing()
+
     def rehearse(self) -> dict[str, str]:
         """See ports."""
         from midwatch.machine.linux import rehearsal
@@ -295,6 +312,15 @@ class LinuxMachine:
         wanted = [tree.main.pid, *sorted(self._pids(tree)), *pids]
         there = [pid for pid in dict.fromkeys(wanted) if pid != tree.main.pid or self.alive(tree.main)]
         return CloseUp(there, self._version, seconds).take()
+
+    def fd_snapshot(self, tree: Tree) -> FdSnapshot | None:
+        """See ports."""
+        from midwatch.machine.linux.fdlook import look  # seldom needed
+
+        if not self.alive(tree.main):
+            return None
+        found = look(tree.main.pid, [pid for pid in self._pids(tree) if pid != tree.main.pid], time.monotonic())
+        return found if self.alive(tree.main) else None
 
     def suspended(self) -> float:
         """See ports. CLOCK_BOOTTIME goes on while the machine sleeps, CLOCK_MONOTONIC does not."""
