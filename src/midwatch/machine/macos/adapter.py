@@ -17,6 +17,7 @@ from typing import Any
 from midwatch.machine import end, pause, shebang, trial
 from midwatch.machine import launch as launches
 from midwatch.machine.macos import libproc, people, structs
+from midwatch.machine.macos.readings import MacReadings
 from midwatch.machine.ports import (
     Containment,
     Ended,
@@ -30,6 +31,7 @@ from midwatch.machine.ports import (
 )
 from midwatch.machine.procs import Stat
 from midwatch.machine.tree import Scanner
+from midwatch.model.finding import FdSnapshot
 from midwatch.model.identity import Now, ProcId
 from midwatch.model.service import Launch
 
@@ -126,7 +128,7 @@ class MacHand:
         return False
 
 
-class MacMachine:
+class MacMachine(MacReadings):
     """One Mac as one instance sees it."""
 
     def __init__(self, instance: str, keeper_pid: int, lib: libproc.Libproc | None = None) -> None:
@@ -266,6 +268,10 @@ class MacMachine:
         """See ports."""
         return {"missing": ["mappings and kernel stacks: not read on macOS"]}
 
+    def tracing(self) -> str:
+        """See ports."""
+        return "yes" if os.geteuid() == 0 else "macOS lets only root look into another process"
+
     def rehearse(self) -> dict[str, str]:
         """See ports."""
         return {"rehearsal": "not done on macOS", "freeze": f"SIGSTOP only: {_NO_CGROUPS}"}
@@ -356,6 +362,10 @@ class MacMachine:
         """See ports. Threads and what they wait for need the task port, which is never asked for."""
         members = [tree.main.pid, *sorted(self._scanner.find(tree, _FRESH).pids), *pids]
         return people.inspect(self._lib, list(dict.fromkeys(members)), seconds)
+
+    def fd_snapshot(self, tree: Tree) -> FdSnapshot | None:
+        """See ports: not built for macOS yet."""
+        return None
 
     def suspended(self) -> float:
         """See ports. mach_continuous_time goes on while the Mac sleeps, mach_absolute_time does not."""

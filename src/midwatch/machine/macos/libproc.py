@@ -92,6 +92,23 @@ class Libproc:
             return ""
         return buffer.value.decode("ascii", "replace")
 
+    def named(self, name: str, size: int) -> bytes | None:
+        """sysctlbyname; None when there is no such thing."""
+        import ctypes
+
+        buffer = ctypes.create_string_buffer(size)
+        length = ctypes.c_size_t(size)
+        if self._lib.sysctlbyname(name.encode(), buffer, ctypes.byref(length), None, 0) != 0:
+            return None
+        return buffer.raw[: length.value]
+
+    def timebase(self) -> bytes:
+        """mach_timebase_info: numerator and denominator of nanoseconds for one tick of CPU time."""
+        import ctypes
+
+        buffer = ctypes.create_string_buffer(8)
+        return buffer.raw if self._lib.mach_timebase_info(buffer) == 0 else b""
+
     def _info(self, name: str, pid: int, flavor: int, argument: int, size: int) -> bytes | None:
         import ctypes
 

@@ -21,6 +21,7 @@ SOCKETINFO_SIZE = (
 RUSAGE_SIZE = 16 + 8 * 64  # rusage_info_v4 and room for its successors
 FDTYPE_SOCKET = 2
 _FOOTPRINT, _LIFETIME_MAX = 7, 28  # u64 index after the 16-byte uuid
+_USER, _SYSTEM, _START, _READ, _WRITTEN = 0, 1, 8, 16, 17
 _STATES = {1: "I", 2: "R", 3: "S", 4: "T", 5: "Z"}  # SIDL SRUN SSLEEP SSTOP SZOMB
 _KIND, _LPORT, _VFLAG, _LADDR, _TCP_STATE = 256, 268, 288, 312, 344  # inside socket_fdinfo
 _QLEN = 194  # soi_qlen, soi_incqlen, soi_qlimit: shorts
@@ -55,6 +56,47 @@ def footprint(data: bytes) -> Footprint | None:
         return None
     values = struct.unpack_from(f"={_LIFETIME_MAX + 1}Q", data, 16)
     return Footprint(values[_FOOTPRINT], values[_LIFETIME_MAX])
+
+
+class Usage(msgspec.Struct, frozen=True, gc=False):
+    """The rest of struct rusage_info_v4: `start` and `cpu` in ticks of mach_absolute_time."""
+
+    footprint: int
+    most: int
+    start: int
+    cpu: int
+    read_bytes: int
+    written_bytes: int
+
+
+def usage(data: bytes) -> Usage | None:
+    """All of struct rusage_info_v4 that a meter wants; None when it is too short."""
+    if len(data) < 16 + 8 * (_LIFETIME_MAX + 1):
+        return None
+    values = struct.unpack_from(f"={_LIFETIME_MAX + 1}Q", data, 16)
+    cpu = values[_USER] + values[_SYSTEM]
+    return Usage(values[_FOOTPRINT], values[_LIFETIME_MAX], values[_START], cpu, values[_READ], values[_WRITTEN])
+
+
+def timebase(data: bytes) -> float:
+    """struct mach_timebase_info as seconds a tick; nanoseconds where it does not say."""
+    if len(data) != 8:
+        return 1e-9
+    numerator, denominator = struct.unpack("=2I", data)
+    return float(numerator) / max(1, int(denominator)) / 1e9
+
+
+def swap(data: bytes) -> tuple[int, int] | None:
+    """(total, free) of struct xsw_usage, the value of vm.swapusage."""
+    if len(data) < 24:
+        return None
+    total, free, _ = struct.unpack_from("=3Q", data, 0)
+    return total, free
+
+
+def integer(data: bytes | None) -> int | None:
+    """A sysctl number of 4 or 8 bytes."""
+    return int.from_bytes(data, "little") if data and len(data) in (4, 8) else None
 
 
 def descriptors(data: bytes) -> list[tuple[int, int]]:
