@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import signal
 
-from midwatch.machine.fake_pause import FakePause
+from midwatch.machine.fake_readings import FakeReadings
 from midwatch.machine.fake_stage import FakeProcess
 from midwatch.machine.ports import Containment, Ended, Host, LaunchProblem, Reading, Rung, Target, Tree
 from midwatch.model.identity import Now, ProcId
@@ -19,7 +19,7 @@ from midwatch.model.service import Launch
 _ROUNDS = 10
 
 
-class FakeMachine(FakePause):
+class FakeMachine(FakeReadings):
     """One fake machine; `cgroups` and `memory_cgroups` say what it offers."""
 
     def _below(self, pid: int) -> set[int]:
@@ -234,11 +234,7 @@ class FakeMachine(FakePause):
         return lines[-1] if lines else None
 
     def held(self, tree: Tree) -> Reading:
-        members = self._members(tree)[0]
-        if not members:
-            return Reading(None, "absent", "nothing runs")
-        total = sum(process.held_bytes for process in members)
-        return Reading(total, "exact" if len(members) == 1 else "upper-bound")
+        return self._reading(self._members(tree)[0])
 
     def held_one(self, pid: int) -> Reading:
         process = self.procs.get(pid)

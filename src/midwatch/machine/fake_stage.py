@@ -15,11 +15,27 @@ from typing import Any
 import msgspec
 
 from midwatch.machine.ports import LaunchProblem
+from midwatch.model.finding import FdSnapshot
 from midwatch.model.identity import ProcId
 from midwatch.model.service import Launch
 
 _HARMLESS = {signal.SIGCHLD, signal.SIGWINCH, signal.SIGURG, signal.SIGCONT}
 _TICKS = 100
+
+
+class FakeMemory(msgspec.Struct):
+    """The machine's own numbers; a test may change any. `available_bytes` None: total less what processes hold."""
+
+    total_bytes: int = 16 << 30
+    available_bytes: int | None = None
+    swap_total_bytes: int = 0
+    swap_free_bytes: int = 0
+    some: float | None = 0.0
+    full: float | None = 0.0
+    limit_bytes: int | None = None  # of a cgroup we live in
+    error: int = 0  # what `counter_error` says; > 0: single readings are approximate
+    readable: bool = True  # False: no process may be looked at
+    pss: bool = True  # False: nor may anything be confirmed
 
 
 class FakeQueue(msgspec.Struct):
@@ -46,8 +62,15 @@ class FakeProcess(msgspec.Struct):
     ignores: set[int] = set()
     leaves: dict[int, tuple[float, int]] = {}  # signal -> seconds until it exits, raw status it exits with
     held_bytes: int = 1 << 20
+    shared_bytes: int = 0  # of held_bytes: pages that all members of its tree share
+    swap_bytes: int = 0  # of held_bytes
+    threads: int = 1
+    cpu_s: float = 0.0
+    read_bytes: int = 0
+    written_bytes: int = 0
     fds: int | None = 3
     fd_limit: int | None = 1024
+    table: FdSnapshot | None = None  # what `fd_snapshot` finds
     ports: set[int] = set()  # it listens there; `Stage.listen` says more about each
     queues: dict[int, FakeQueue] = {}
     user: str = "me"
@@ -95,6 +118,7 @@ class Stage:
         self.problems: dict[str, LaunchProblem] = {}  # argv[0] -> what `lookup` shall say
         self.versions: dict[str, int] = {}  # argv[0] -> how often `touch` was called
         self.free: int | None = 1 << 40
+        self.memory = FakeMemory()
         self.blocked: dict[int, str] = {}  # port that nobody listens on and nobody can bind -> why
         self.slept = 0.0  # seconds
         self.on_exit: Callable[[int, int, float], None] | None = None  # pid, raw status, awake time
