@@ -6,7 +6,7 @@
 PY   = .venv/bin/python
 ARGS =
 
-.PHONY: help setup demo test fast cover bench lint fix types layers docs docs-check ci clean
+.PHONY: help setup demo test test-vm fast cover bench detector-table lint fix types layers docs docs-check ci clean
 .DEFAULT_GOAL := help
 
 help:            ## this list
@@ -21,6 +21,9 @@ demo: setup      ## supervise real programs for a minute and prove that nothing 
 test: setup      ## the whole test suite
 	$(PY) -m pytest $(ARGS)
 
+test-vm: setup   ## the kernel's older paths in a VM, as root with QEMU: minutes, and a gigabyte in the cache folder
+	MIDWATCH_VM=1 $(PY) -m pytest tests/real/test_vm.py -s -o faulthandler_timeout=0 $(ARGS)
+
 fast: setup      ## the tests that start no real processes
 	$(PY) -m pytest -m "not system and not real and not slow" $(ARGS)
 
@@ -30,6 +33,9 @@ cover: setup     ## branch coverage; model and policy must be complete
 
 bench: setup     ## speed and size beside the peers, in one run on this machine
 	$(PY) -m bench $(ARGS)
+
+detector-table: setup ## measure the leak detector, renew its tables, compare with what was agreed
+	$(PY) scripts/detector_table.py $(ARGS)
 
 lint: setup      ## ruff
 	$(PY) -m ruff check .

@@ -108,12 +108,11 @@ GOALS = (
     *(
         Goal(f"kill -9: {words}", "survive", (figure,), fixed(0.0), "0", variant)
         for variant, figure, words in (
-            ("without a port", "doubled", "services doubled"),
-            ("without a port", "starts", "services started again"),
-            ("with a port", "port_conflicts", "port conflicts"),
-            ("with a port", "starts", "services started again"),
-            ("with a port", "lost", "lines lost"),
-            ("without a port", "lost", "lines lost"),
+            ("silent", "doubled", "services doubled"),
+            ("silent", "starts", "services started again"),
+            ("silent, with a port", "port_conflicts", "port conflicts"),
+            ("writes, with a port", "starts", "services started again"),
+            ("writes, with a port", "lost", "lines lost"),
         )
     ),
     Goal("kill -9: start to 100 adopted (s)", "survive", ("adopted_s",), fixed(0.3), "<= 0.3", "100 services"),

@@ -1,6 +1,6 @@
 """`make bench`: install the peers, measure them beside Midwatch and the physical limit, print the tables.
 
-    python bench/run.py [restart|memory|cpu|start500|logs ...] [--quick] [--only midwatch,supervisor]
+    python bench/run.py [restart|memory|cpu|start500|logs|sockets|survive ...] [--quick] [--only midwatch,supervisor]
     python bench/run.py --show bench/results/DATE.json      print a stored result again
 
 It decides the order and what is stored; how things are measured is in bench/measures, how peers are used in
@@ -44,7 +44,7 @@ def options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "measures", nargs="*", metavar="MEASURE", help=f"of {', '.join(MEASURES)} (default: all)"
     )
-    parser.add_argument("--quick", action="store_true", help="fewer samples, smaller sizes: about 6 minutes")
+    parser.add_argument("--quick", action="store_true", help="fewer samples, smaller sizes: about 9 minutes")
     parser.add_argument(
         "--only", default="", metavar="NAMES", help=f"of {', '.join(NAMES)} (bare is always there)"
     )

@@ -1,5 +1,5 @@
 """The service of `bench survive`: stamps its start, listens on a port (0: on none), then writes a numbered line every
-10 ms and keeps count of them outside its output.
+10 ms and keeps count of them outside its output; or stays silent, as one that logs to a file of its own.
 
 Stamps as child.py makes them, `S pid ns`; also `P` when the port is taken (it exits with 98) and `X` when its output
 is gone (it exits with 1), as ordinary programs end. The count is in STAMPS.PID. Must not need any package.
@@ -14,7 +14,7 @@ PAUSE_S = 0.01
 
 
 def main() -> None:
-    """STAMPS PORT."""
+    """STAMPS PORT [silent]."""
     path, port = sys.argv[1], int(sys.argv[2])
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
@@ -31,6 +31,8 @@ def main() -> None:
             stamp("P")
             os._exit(98)
         server.listen()
+    while sys.argv[3:]:
+        time.sleep(60)
     count = os.open(f"{path}.{os.getpid()}", os.O_WRONLY | os.O_CREAT, 0o600)
     number = 0
     while True:

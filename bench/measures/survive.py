@@ -1,9 +1,10 @@
 """The supervisor is killed with kill -9, and started again as its users start it: what that does to its services.
 
-One service writes numbered lines, once with a port of its own and once without (a second copy of one with a port cannot
-live, so it shows as a port conflict). Killed is the process that people mean by the supervisor; of midwatch both. Then,
-for midwatch alone with 100 services: how long until a killed engine's successor answers, and until a new daemon has
-adopted them all; beside it the bare start of the same interpreter. Must not know how anything is adopted.
+One service writes numbered lines on stdout and has a port; one writes nothing there (its log is a file of its own) and
+has a port: a second copy shows as a port conflict; one writes nothing and has no port: a second copy lives on. Killed
+is the process that people mean by the supervisor; of midwatch both. Then, for midwatch alone with 100 services: how
+long until a killed engine's successor answers, and until a new daemon has adopted them all; beside it the bare start of
+the same interpreter. Must not know how anything is adopted.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ OURS, LIMIT = "midwatch", "bare"
 PEERS = (OURS, "supervisor", "circus", "pm2", "honcho")
 PROGRAM = str(Path(__file__).parents[1] / "survivor.py")
 TICK = re.compile(rb"tick (\d+) (\d+)\s*$", re.MULTILINE)
+SETTINGS = {"writes, with a port": ("PORT",), "silent, with a port": ("PORT", "silent"), "silent": ("0", "silent")}
 CAPTURE = Capture(50 * 2**20, 10)
 BEFORE_S, DEAD_S, FLUSH_S = 2.0, 1.0, 1.0
 MANY, ENGINES, DAEMONS = 100, 3, 3  # a keeper starts three engines a minute without a pause
@@ -38,20 +40,20 @@ def measure(context: Context) -> list[Result]:
     """Every peer in both settings; then how fast we are back."""
     results = []
     for peer in (peer for name in PEERS for peer in context.peers if peer.name == name):
-        for ported in (True, False):
-            variant = Variant("with a port" if ported else "without a port", capture=CAPTURE)
+        for setting, words in SETTINGS.items():
+            variant = Variant(setting, capture=CAPTURE)
             result = Result("survive", peer.name, variant.name)
             results.append(result)
             context.say(f"survive: {peer.name}, {variant.name}")
             try:
-                _one(context, peer, variant, _free_port() if ported else 0, result)
+                _one(context, peer, variant, [str(_free_port()) if word == "PORT" else word for word in words], result)
             except (Failed, OSError, ValueError) as error:
                 result.failed = str(error)
     return results + [back for peer in context.peers if peer.name == OURS for back in _back(context, peer)]
 
 
-def _one(context: Context, peer: Peer, variant: Variant, port: int, result: Result) -> None:
-    argv = (sys.executable, "-I", "-S", PROGRAM, "{stamps}", str(port))
+def _one(context: Context, peer: Peer, variant: Variant, words: list[str], result: Result) -> None:
+    argv = (sys.executable, "-I", "-S", PROGRAM, "{stamps}", *words)
     with session(peer, context.base, 1, variant, argv) as running:
         running.wait_started(1, context.patience(1))
         time.sleep(BEFORE_S)
