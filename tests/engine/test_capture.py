@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from tests.engine.conftest import FakeLoop, Stagehand, a_spec, stop_rules
 
-from midwatch.engine import capture
+from midwatch.engine import capture, collect
+from midwatch.model.action import Capture, Kill
 from midwatch.model.service import Probe
 from midwatch.policy import defaults
 
@@ -21,6 +22,11 @@ def bundle(stage: Stagehand, number: int = 0) -> tuple[dict[str, Any], str]:
     """Facts and tail of one."""
     path = Path(stage.events("evidence.captured")[number]["path"])
     return json.loads((path / "facts.json").read_text()), (path / "tail.txt").read_text()
+
+
+def told(stage: Stagehand) -> list[tuple[int, int]]:
+    """The signals that ask for something: standing still and going on are not among them."""
+    return [sent for sent in stage.machine.signals if sent[1] not in (signal.SIGSTOP, signal.SIGCONT)]
 
 
 def output(stage: Stagehand, text: str) -> None:
@@ -58,10 +64,10 @@ def test_hlt8_the_declared_signal_comes_first_and_its_dump_is_in_the_tail(bare: 
     process = bare.machine.procs[pid]
     process.ignores = {signal.SIGUSR1}
     bare.pass_time(2.2)
-    assert bare.machine.signals == [(pid, signal.SIGUSR1)]
+    assert told(bare) == [(pid, signal.SIGUSR1)]
     output(bare, "Current thread (most recent call first)\n")
     bare.pass_time(defaults.CAPTURE_DUMP)
-    assert bare.machine.signals == [(pid, signal.SIGUSR1), (pid, signal.SIGTERM)]
+    assert told(bare) == [(pid, signal.SIGUSR1), (pid, signal.SIGTERM)]
     assert "most recent call first" in bundle(bare)[1]
     order = [e["event"] for e in bare.events("health.failed", "evidence.captured", "run.exited")]
     assert order == ["health.failed", "evidence.captured", "run.exited"]
@@ -72,7 +78,7 @@ def test_without_a_declaration_no_signal_is_sent(bare: Stagehand) -> None:
     bare.apply(a_spec(health=SICK))
     pid = bare.pid()
     bare.pass_time(3)
-    assert bare.machine.signals[0] == (pid, signal.SIGTERM)
+    assert told(bare)[0] == (pid, signal.SIGTERM)
 
 
 def test_a_capture_that_hangs_holds_a_stop_for_three_seconds(
@@ -88,9 +94,9 @@ def test_a_capture_that_hangs_holds_a_stop_for_three_seconds(
     bare.apply(a_spec(health=SICK))
     pid = bare.pid()
     bare.pass_time(2.1 + defaults.CAPTURE_WAIT - 0.2)
-    assert bare.machine.signals == []
+    assert told(bare) == []
     bare.pass_time(0.3)
-    assert bare.machine.signals == [(pid, signal.SIGTERM)]
+    assert told(bare) == [(pid, signal.SIGTERM)]
 
 
 def test_a_disk_that_refuses_is_told_and_the_stop_goes_on(bare: Stagehand) -> None:
@@ -130,3 +136,104 @@ def test_only_the_end_of_the_output_is_kept(bare: Stagehand) -> None:
     tail = bundle(bare)[1]
     assert len(tail) <= defaults.EVIDENCE_TAIL
     assert set(tail.splitlines()) == {"y" * 99}
+
+
+def manifest(stage: Stagehand, number: int = 0) -> dict[str, Any]:
+    """What a bundle says of itself."""
+    found = json.loads((Path(stage.events("evidence.captured")[number]["path"]) / "manifest.json").read_text())
+    assert isinstance(found, dict)
+    return found
+
+
+def test_g10_the_manifest_lists_each_collector_and_its_failure(bare: Stagehand) -> None:
+    """guards 10: stage after stage; what failed is a line, and stops nothing."""
+    bare.apply(a_spec(health=SICK))
+    bare.engine.captures.samples = lambda run_id: [{"run": run_id, "held": 7}]
+    bare.machine.fail("scene", OSError(5, "Input/output error"))
+    bare.pass_time(3)
+    found = manifest(bare)
+    assert (found["state"], found["stage"], found["run_id"], found["reason"]) == ("done", 3, "p.a.1", "health")
+    problems = {one["name"]: one["problem"] for one in found["collectors"]}
+    assert problems["surroundings"] == "Input/output error"
+    assert problems["python stacks"] == "no Python process"
+    assert {name for name, problem in problems.items() if problem == ""} >= {
+        "output", "samples", "events", "processes", "pause", "mappings and kernel stacks", "stood still",
+    }  # fmt: skip
+    folder = Path(bare.events("evidence.captured")[0]["path"])
+    assert json.loads((folder / "samples.json").read_text()) == [{"run": "p.a.1", "held": 7}]
+    assert "run.spawned" in [line["event"] for line in json.loads((folder / "events.json").read_text())]
+    assert not (folder / "paused").exists()
+
+
+def test_g10_a_run_stands_still_only_while_it_is_looked_at(bare: Stagehand) -> None:
+    """guards 10, stage 2: stopped, looked at, and let go before it is asked to leave."""
+    bare.apply(a_spec(health=SICK))
+    pid = bare.pid()
+    bare.pass_time(3)
+    assert [signum for _, signum in bare.machine.signals if _ == pid][:3] == [
+        signal.SIGSTOP, signal.SIGCONT, signal.SIGTERM,
+    ]  # fmt: skip
+
+
+def test_g10_a_capture_that_may_only_read_does_not_touch(bare: Stagehand) -> None:
+    """Stage 1: no pause, no dump signal, no py-spy."""
+    bare.apply(a_spec(dump_signal=int(signal.SIGUSR1)))
+    bare.do(lambda: bare.engine.captures.take(bare.service(), Capture(run="p.a.1", reason="growing", stage=1)))
+    bare.pass_time(1)
+    assert bare.machine.signals == []
+    names = [one["name"] for one in manifest(bare)["collectors"]]
+    assert names == ["output", "events", "processes", "surroundings"]
+
+
+def test_g62_a_frozen_capture_leaves_it_frozen_for_the_kill(bare: Stagehand) -> None:
+    """guards 6.2: it grows too fast; nobody lets it go between the evidence and the kill."""
+    bare.apply(a_spec())
+    pid = bare.pid()
+    bare.do(lambda: bare.engine.captures.take(bare.service(), Capture(run="p.a.1", reason="memory", freeze=True)))
+    bare.pass_time(0.1)
+    assert bare.machine.signals == [(pid, signal.SIGSTOP)]
+    assert manifest(bare)["stage"] == 1
+    bare.do(lambda: bare.engine.ender.kill(bare.service(), Kill(run="p.a.1")))
+    bare.pass_time(0.1)
+    assert bare.dead(pid)
+
+
+def test_g10_the_next_engine_lets_go_whom_a_dead_one_left_standing(bare: Stagehand) -> None:
+    """A capture cut short by the death of its engine: the run goes on, the bundle is told as what it is."""
+    bare.apply(a_spec())
+    run = bare.service().run
+    assert run is not None
+    assert run.tree is not None
+    kept = collect.store(bare.layout.home)
+    bundle = kept.begin(run.id, "health", {"run_id": run.id, "service": "p/a", "reason": "health"})
+    bundle.add("tail.txt", b"last words\n")
+    pause = collect.Pause(bare.machine, run.tree, bundle.path)
+    pause.begin()
+    pause._timer.cancel()  # the dead engine's timer died with it
+    assert bare.machine.procs[bare.pid()].stopped
+    bare.do(bare.engine.captures.recover)
+    bare.pass_time(0.1)
+    assert not bare.machine.procs[bare.pid()].stopped
+    [event] = bare.events("evidence.captured")
+    assert (event["state"], event["path"], event["run_id"]) == ("cut short", str(bundle.path), "p.a.1")
+    assert event["bytes"] > 11
+    assert manifest(bare)["state"] == "cut short"
+    assert sorted(path.name for path in bundle.path.iterdir()) == ["manifest.json", "tail.txt"]
+    bare.do(bare.engine.captures.recover)
+    bare.pass_time(0.1)
+    assert len(bare.events("evidence.captured")) == 1
+
+
+def test_a_pause_ends_by_itself(bare: Stagehand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the collectors do, after two seconds a timer lets the run go."""
+    bare.apply(a_spec())
+    run = bare.service().run
+    assert run is not None
+    assert run.tree is not None
+    monkeypatch.setattr(defaults, "PAUSE_MOST", 0.0)
+    pause = collect.Pause(bare.machine, run.tree, bare.layout.home)
+    pause.begin()
+    pause._timer.join(10)
+    pause.end()
+    assert [signum for _, signum in bare.machine.signals].count(signal.SIGCONT) == 1
+    assert not (bare.layout.home / "paused").exists()

@@ -26,6 +26,7 @@ from midwatch.engine.layout import Layout
 from midwatch.engine.methods import Methods
 from midwatch.engine.outer import Outer
 from midwatch.engine.pending import After
+from midwatch.engine.rehearsal import rehearse_later
 from midwatch.engine.restore import restore
 from midwatch.engine.specs import forget_environments
 from midwatch.host.detect import Manager
@@ -124,6 +125,8 @@ class Boot:
         self._early.clear()
         self.engine.output.watch_disk()
         self.engine.pulse.start()
+        self.engine.captures.recover()
+        rehearse_later(self.engine)
         if request is not None:
             self._apply(request)
         self._outer.booted()

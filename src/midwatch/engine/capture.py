@@ -1,42 +1,31 @@
 """Evidence before an intervention (HLT-7): what a wedged run looks like, written before it is touched.
 
-A capture is the state of every process of the tree, its last output and its probes' last answers; a service that has
-declared a dump signal prints its stacks first (HLT-8). Signals and kills of the run wait for it, at most
-`defaults.CAPTURE_WAIT` seconds. Must not decide when evidence is wanted. Tests: tests/engine/test_capture.py.
+A capture is the state of every process of the tree, its last output and its probes' last answers, and more by stages
+(collect.py); a service that has declared a dump signal prints its stacks first (HLT-8). Signals and kills of the run
+wait for it, at most `defaults.CAPTURE_WAIT` seconds. Must not decide when evidence is wanted. Tests:
+tests/engine/test_capture.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
+from midwatch.engine.collect import Order, collect, release, store
 from midwatch.model.action import Capture
 from midwatch.policy import defaults
 
 if TYPE_CHECKING:
     from midwatch.engine.core import Engine, Service
     from midwatch.engine.run import Run
-    from midwatch.machine.ports import Machine, Tree
+    from midwatch.machine.ports import Machine
+    from midwatch.record.evidence import Bundle
 
-INSPECT = 2.0  # seconds that a look at the tree may take
-MARGIN = 0.2  # of the wait, for the disk
-
-
-class Order(msgspec.Struct):
-    """Everything a capture needs to know, taken in the loop, used in a worker thread."""
-
-    run: str
-    reason: str
-    facts: dict[str, Any]
-    tree: Any
-    logs: tuple[str, ...]
-    folder: Path
-    seconds: float
+MARGIN = 0.2  # seconds of the wait, for the disk
+URGENT = 1.0  # seconds for a capture that may only read, or that holds the run
 
 
 class Captures:
@@ -45,6 +34,8 @@ class Captures:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._open: dict[str, list[Callable[[], None]]] = {}
+        # The newest measurements of a run, oldest first: the sampler's (JSON, at most some hundred).
+        self.samples: Callable[[str], list[Any]] = lambda run_id: []
 
     def take(self, service: Service, action: Capture) -> None:
         """Begin; the run is held until it is done."""
@@ -56,19 +47,20 @@ class Captures:
         self._open[run.id] = waiting
         over = lambda: self._over(run.id, waiting)  # noqa: E731
         engine.later(defaults.CAPTURE_WAIT, over)
-        signum = service.spec.rules.dump_signal
+        calm = action.stage >= 2 and not action.freeze
+        signum = service.spec.rules.dump_signal if calm else None
         facts = self._facts(service, run, action.reason)
+        most = defaults.CAPTURE_WAIT if calm else URGENT
+        until = time.monotonic() + most - MARGIN
         if signum is None:
-            self._inspect(run, action.reason, facts, INSPECT, over)
+            self._collect(run, action, facts, until, over)
             return
         facts["dump_signal"] = int(signum)
         try:
             engine.machine.signal(run.tree.main, signum)
         except PermissionError:
             facts["missing"] = ["its stacks: it has another user's rights and may not be signalled"]
-        left = defaults.CAPTURE_WAIT - defaults.CAPTURE_DUMP - MARGIN
-        seconds = min(INSPECT, left)
-        engine.later(defaults.CAPTURE_DUMP, lambda: self._inspect(run, action.reason, facts, seconds, over))
+        engine.later(defaults.CAPTURE_DUMP, lambda: self._collect(run, action, facts, until, over))
 
     def holds(self, run_id: str, then: Callable[[], None]) -> bool:
         """Is a capture of this run under way? Then `then` is called once it is over."""
@@ -103,67 +95,70 @@ class Captures:
             "answers": list(run.answers),
         }
 
-    def _inspect(
-        self, run: Run, reason: str, facts: dict[str, Any], seconds: float, over: Callable[[], None]
+    def _collect(
+        self, run: Run, action: Capture, facts: dict[str, Any], until: float, over: Callable[[], None]
     ) -> None:
         order = Order(
             run=run.id,
-            reason=reason,
+            reason=action.reason,
+            stage=1 if action.freeze else action.stage,
+            freeze=action.freeze,
             facts=facts,
             tree=run.tree,
             logs=tuple(stream["log"] for stream in run.streams.values()),
-            folder=self._engine.layout.home / "evidence",
-            seconds=seconds,
+            home=self._engine.layout.home,
+            samples=self.samples(run.id),
+            until=until,
         )
         loop = asyncio.get_running_loop()
         future = loop.run_in_executor(None, collect, self._engine.machine, order)
-        future.add_done_callback(lambda done: self._collected(run, reason, done, over))
+        future.add_done_callback(lambda done: self._collected(run, action.reason, done, over))
 
     def _collected(
-        self, run: Run, reason: str, done: asyncio.Future[tuple[Path, int]], over: Callable[[], None]
+        self, run: Run, reason: str, done: asyncio.Future[Bundle], over: Callable[[], None]
     ) -> None:
-        engine = self._engine
         problem = done.exception()
         if problem is None:
-            path, size = done.result()
-            fields = {"run_id": run.id, "path": str(path), "reason": reason, "bytes": size}
-            engine.write("evidence.captured", service=run.service, run=run.id, fields=fields)
+            bundle = done.result()
+            self._tell(run.service, run.id, reason, bundle.path, bundle.size, "done")
+            asyncio.get_running_loop().run_in_executor(None, _synced, bundle)  # no stop waits for a disk
         else:
             words = getattr(problem, "strerror", None) or repr(problem)
             message = f"the evidence about {run.id} could not be written: {words}"
-            engine.write("limit.warning", service=run.service, run=run.id, fields={"message": message})
+            self._engine.write("limit.warning", service=run.service, run=run.id, fields={"message": message})
         over()
 
+    def _tell(self, service: str, run: str, reason: str, path: Path, size: int, state: str) -> None:
+        fields = {"run_id": run, "path": str(path), "reason": reason, "bytes": size, "state": state}
+        self._engine.write("evidence.captured", service=service, run=run, fields=fields)
 
-def collect(machine: Machine, order: Order) -> tuple[Path, int]:
-    """In a worker thread: look, then write. Raises OSError when the disk refuses."""
-    from midwatch.record.evidence import Evidence
-    from midwatch.record.redact import redact, redact_value
+    def recover(self) -> None:
+        """At the start: what an engine that died in the middle of a capture has left. Its run goes on, its bundle is
+        told as what it is."""
+        loop = asyncio.get_running_loop()
+        future = loop.run_in_executor(None, left_behind, self._engine.machine, self._engine.layout.home)
+        future.add_done_callback(self._recovered)
 
-    facts = dict(order.facts)
-    facts |= _look(machine, order.tree, order.seconds, facts.get("missing", []))
-    text = "\n".join(filter(None, (_tail(path) for path in order.logs)))
-    store = Evidence(order.folder, count=defaults.EVIDENCE_COUNT, max_bytes=defaults.EVIDENCE_BYTES)
-    return store.write(order.run, order.reason, redact_value(facts), redact(text))
+    def _recovered(self, done: asyncio.Future[list[tuple[Path, dict[str, Any]]]]) -> None:
+        if done.exception() is not None:
+            self._engine.complain(f"unfinished evidence could not be looked at: {done.exception()!r}")
+            return
+        for path, head in done.result():
+            words = [str(head.get(name) or "") for name in ("service", "run_id", "reason")]
+            self._tell(words[0], words[1], words[2], path, int(head.get("bytes") or 0), "cut short")
 
 
-def _look(machine: Machine, tree: Tree, seconds: float, missing: list[str]) -> dict[str, Any]:
+def left_behind(machine: Machine, home: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """In a thread: let go who stands still, mark what is not complete."""
+    found = list(store(home).cut_short())
+    for path, head in found:
+        if release(machine, path):
+            head["released"] = True
+    return found
+
+
+def _synced(bundle: Bundle) -> None:
     try:
-        found = machine.inspect_tree(tree, (), seconds)
-    except OSError as error:
-        return {"missing": [*missing, f"the tree: {error.strerror}"]}
-    return {**found, "missing": [*missing, *found.get("missing", [])]}
-
-
-def _tail(path: str) -> str:
-    """The end of one output file, from the start of a line."""
-    try:
-        with open(path, "rb") as file:
-            start = max(0, file.seek(0, os.SEEK_END) - defaults.EVIDENCE_TAIL)
-            file.seek(start)
-            data = file.read(defaults.EVIDENCE_TAIL)
+        bundle.sync()
     except OSError:
-        return ""
-    if start:
-        data = data.partition(b"\n")[2] or data
-    return data.decode("utf-8", "replace")
+        pass  # it is written; a disk that cannot say so is told of by the journal

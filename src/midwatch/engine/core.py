@@ -101,6 +101,7 @@ class Engine:
         self.can_contain = any(
             reason == "yes" for name, reason in machine.host().rungs.items() if name.startswith("cgroup")
         )
+        self.rehearsed: dict[str, str] = {}  # rung -> "yes" or why not, once it has been tried (rehearsal.py)
         self.on_change: list[Callable[[Service], None]] = []
         self.on_line: list[Callable[[str, str | None, dict[str, Any]], None]] = []
         self._inbox: deque[tuple[Service, Event]] = deque()

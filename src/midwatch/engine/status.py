@@ -84,5 +84,5 @@ def _daemon(engine: Engine) -> dict[str, Any]:
         "home": str(engine.layout.home),
         "held_bytes": held,
         "cpu_s": round(time.process_time(), 3),
-        "rungs": machine.host().rungs,
+        "rungs": machine.host().rungs | engine.rehearsed,
     }

@@ -52,6 +52,9 @@ class FakePause(FakeNet):
         self._raise("stills")
         return {"maps": {}, "stacks": {}, "missing": []}
 
+    def tracing(self) -> str:
+        return "yes"
+
     def rehearse(self) -> dict[str, str]:
         self._raise("rehearse")
         return dict(self.rungs_tried)

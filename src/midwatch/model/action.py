@@ -50,11 +50,13 @@ class Capture(_Action, frozen=True, tag="capture"):
     """Write evidence about the living run to disk. Signals and kills of the run wait for it (bounded). No outcome.
 
     `freeze`: it grows too fast to be looked at while it runs; stop the tree first where that can be undone.
+    `stage`: how far to go: 1 only reads, 2 pauses the run, 3 asks for Python's stacks too.
     """
 
     run: str
     reason: str
     freeze: bool = False
+    stage: int = 3
 
 
 class Drain(_Action, frozen=True, tag="drain"):

@@ -146,6 +146,10 @@ HEIR_POLL = _figure("HEIR_POLL", 0.05, "s", "twenty looks at one process table",
 # -- evidence
 CAPTURE_WAIT = _figure("CAPTURE_WAIT", 3.0, "s", "a stop waits so long for its evidence, whatever happens", _PIN)
 CAPTURE_DUMP = _figure("CAPTURE_DUMP", 0.5, "s", "a dump of 200 threads is printed well within", _PIN)
+INSPECT_MOST = _figure("INSPECT_MOST", 2.0, "s", "a look at a tree; without trouble 0.25", _PIN)
+PAUSE_MOST = _figure("PAUSE_MOST", 2.0, "s", "how long a run stands still to be looked at; probes allow as much", _PIN)
+STACKS_MOST = _figure("STACKS_MOST", 2.0, "s", "py-spy takes 0.03 to 0.3", _PIN)
+REHEARSE_AFTER = _figure("REHEARSE_AFTER", 2.0, "s", "services are started first", _PIN)
 EVIDENCE_TAIL = _figure("EVIDENCE_TAIL", 65536, "bytes of output", "a traceback of every thread of a big server", _PIN)
 EVIDENCE_COUNT = _figure("EVIDENCE_COUNT", 100, "bundles", "a wedge an hour for four days", _PIN)
 EVIDENCE_BYTES = _figure("EVIDENCE_BYTES", 32 * MIB, "bytes in all", "bundles are some 100 KiB at most; half the journal", _PIN)

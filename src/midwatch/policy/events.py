@@ -99,7 +99,7 @@ _ENGINE = (
     ("run.adopted", "run_id pid", "a new engine has taken over a run that lived on without one"),
     ("clock.gap", "slept_ms paused_ms", "the machine slept, or we were stopped with it: nobody is blamed"),
     ("job.resumed", "job verb open", "a new engine goes on with a command that the last one had begun"),
-    ("evidence.captured", "run_id path reason bytes", "what a run looked like before it was stopped is in this folder"),
+    ("evidence.captured", "run_id path reason bytes state", "what a run looked like is in this folder, or a part of it"),
     ("clock.stepped", "by_ms", "the wall clock jumped; durations and windows are not touched"),
 )  # fmt: skip
 

@@ -1,24 +1,69 @@
 """Evidence: what was seen of a run before it was stopped, one folder a capture, under `evidence/`.
 
-A folder is complete or absent: it is filled under another name and then renamed. `facts.json` is for people and
-programs, `tail.txt` the last output, both redacted by the caller. Oldest first out, by count and by bytes; the newest
-always stays. Must not collect anything. Tests: tests/record/test_evidence.py.
+`manifest.json` is there first and says what is planned; the files follow one by one; at the end the manifest says what
+became of each. So a bundle that is cut short, because its writer was killed, can be read, and is recognised: its state
+is still "open". All text is redacted by the caller. Oldest first out, by count and by bytes; the newest always stays.
+Must not collect anything. Tests: tests/record/test_evidence.py.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from midwatch.record.files import FOLDER_MODE, make_folder, open_fresh, write_all
+from midwatch.record.files import FOLDER_MODE, make_folder, open_fresh, open_read, read_small, write_all
 
-FACTS, TAIL = "facts.json", "tail.txt"
-_UNFINISHED = ".new-"
+MANIFEST, FACTS, TAIL = "manifest.json", "facts.json", "tail.txt"
+PAUSED = "paused"  # there only while the run stands still for us
+BUNDLE_BYTES = 5 << 20  # of all files of one bundle
+_UNFINISHED = ".new-"  # how earlier versions called a bundle that was not complete
 _MOST_ON_A_REASON = 10_000  # captures of one run for one reason
+_SMALL = 1 << 20
+
+
+class Bundle:
+    """One capture. Its folder exists, with a manifest, from the beginning."""
+
+    def __init__(self, path: Path, head: dict[str, Any]) -> None:
+        self.path = path
+        self.size = 0
+        self._head = head
+        self._files: dict[str, int] = {}
+        self._manifest("open", [])
+
+    def add(self, name: str, data: bytes) -> str:
+        """One file. Says what was cut off, "" nothing. Raises OSError; half a file may be left."""
+        room = max(0, BUNDLE_BYTES - self.size)
+        kept = data[:room]
+        self._files[name] = _put(self.path / name, kept)
+        self.size += len(kept)
+        return f"{len(data) - len(kept)} bytes cut off: the bundle is full" if len(kept) < len(data) else ""
+
+    def add_json(self, name: str, value: Any) -> str:
+        """A value, readable for people."""
+        return self.add(name, to_json(value))
+
+    def close(self, collectors: list[dict[str, Any]]) -> None:
+        """Everything is written; what became of each collector."""
+        self._manifest("done", collectors)
+
+    def sync(self) -> None:
+        """On the disk and not only in its cache. Raises OSError."""
+        for name in (*self._files, MANIFEST, "."):
+            fd = open_read(self.path / name)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+
+    def _manifest(self, state: str, collectors: list[dict[str, Any]]) -> None:
+        facts = {**self._head, "state": state, "bytes": self.size, "files": self._files, "collectors": collectors}
+        _replace(self.path / MANIFEST, to_json(facts))
 
 
 class Evidence:
@@ -29,34 +74,46 @@ class Evidence:
         self._count = count
         self._max_bytes = max_bytes
 
-    def write(self, run: str, reason: str, facts: dict[str, Any], tail: str) -> tuple[Path, int]:
-        """One bundle, on disk when this returns: its folder and size. Raises OSError."""
+    def begin(self, run: str, reason: str, head: dict[str, Any]) -> Bundle:
+        """A new bundle under the first free number. Raises OSError, and then nothing is left."""
         make_folder(self.folder)
         base = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{run}-{reason}")[:150].lstrip(".") or "run"
-        unfinished = self.folder / f"{_UNFINISHED}{base}-{os.getpid()}"
-        _remove(unfinished)
-        os.mkdir(unfinished, FOLDER_MODE)
+        path = self._made(base)
         try:
-            text = msgspec.json.format(msgspec.json.encode(facts, enc_hook=str), indent=2) + b"\n"
-            size = _put(unfinished / FACTS, text) + _put(unfinished / TAIL, tail.encode("utf-8", "replace"))
-            made = self._name(base, unfinished)
+            return Bundle(path, head)
         except OSError:
-            _remove(unfinished)
+            _remove(path)
             raise
-        self.prune(keep=made)
-        return made, size
 
-    def _name(self, base: str, unfinished: Path) -> Path:
-        """Move it to the first free number. A folder is never renamed over one that holds something."""
+    def _made(self, base: str) -> Path:
         for number in range(1, _MOST_ON_A_REASON):
-            made = self.folder / f"{base}-{number}"
-            if not os.path.lexists(made):
-                os.rename(unfinished, made)
-                return made
+            path = self.folder / f"{base}-{number}"
+            try:
+                os.mkdir(path, FOLDER_MODE)
+            except FileExistsError:
+                continue
+            return path
         raise FileExistsError(f"{self.folder}/{base}-*: too many")
 
+    def cut_short(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Bundles whose writer is gone, with their manifests; they are marked as such. Before anything is captured."""
+        try:
+            paths = self._all()
+        except OSError:
+            return
+        for path in paths:
+            manifest = read_json(path / MANIFEST)
+            if manifest.get("state") != "open":
+                continue
+            manifest |= {"state": "cut short", "bytes": _size(path)}
+            try:
+                _replace(path / MANIFEST, to_json(manifest))
+            except OSError:
+                pass  # told all the same, and again at the next start
+            yield path, manifest
+
     def prune(self, keep: Path | None = None) -> list[Path]:
-        """Remove what is over the bounds, and what a crash has left unfinished."""
+        """Remove what is over the bounds."""
         bundles = sorted((path for path in self._all() if path != keep), key=_age)
         sizes = {path: _size(path) for path in bundles}
         total = sum(sizes.values()) + (_size(keep) if keep else 0)
@@ -75,11 +132,25 @@ class Evidence:
         for entry in os.scandir(self.folder):
             if not entry.is_dir(follow_symlinks=False):
                 continue
-            if not entry.name.startswith(_UNFINISHED):
-                found.append(Path(entry.path))
-            elif not entry.name.endswith(f"-{os.getpid()}"):  # of an engine that died meanwhile
+            if entry.name.startswith(_UNFINISHED):
                 _remove(Path(entry.path))
+            else:
+                found.append(Path(entry.path))
         return found
+
+
+def to_json(value: Any) -> bytes:
+    """For people: indented."""
+    return msgspec.json.format(msgspec.json.encode(value, enc_hook=str), indent=2) + b"\n"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """One of our small files; {} when it is not there or no object."""
+    try:
+        found = msgspec.json.decode(read_small(path, _SMALL))
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _remove(path: Path) -> None:
@@ -102,6 +173,13 @@ def _put(path: Path, data: bytes) -> int:
     return len(data)
 
 
+def _replace(path: Path, data: bytes) -> None:
+    """Whole or not at all."""
+    other = path.with_name(f".{path.name}.new")
+    _put(other, data)
+    os.replace(other, path)
+
+
 def _age(path: Path) -> tuple[float, str]:
     try:
         return path.stat().st_mtime, path.name
@@ -111,9 +189,10 @@ def _age(path: Path) -> tuple[float, str]:
 
 def _size(path: Path) -> int:
     total = 0
-    for name in (FACTS, TAIL):
-        try:
-            total += (path / name).stat().st_size
-        except OSError:
-            continue
+    try:
+        with os.scandir(path) as entries:
+            for entry in entries:
+                total += entry.stat(follow_symlinks=False).st_size
+    except OSError:
+        pass
     return total

@@ -12,6 +12,7 @@ from midwatch.machine.linux import files, procfs
 from midwatch.machine.linux.cgroup import Cgroups
 from midwatch.machine.ports import Host
 
+_CAP_SYS_PTRACE = 19
 OLDEST = (5, 3)  # pidfd_open; with 5.1's pidfd_send_signal the two on which every exit and signal rests
 
 
@@ -47,9 +48,26 @@ def probe(cgroups: Cgroups, boot: str) -> Host:
         "exit of adopted runs": "yes"
         if version >= (6, 15)
         else "only while the zombie is there (Linux < 6.15)",
+        "tracing": tracing(),
         "memory counters": "approximate on Linux 6.2 to 6.16" if (6, 2) <= version <= (6, 16) else "yes",
     }
     return Host(release, boot, refusal, rungs)
+
+
+def tracing() -> str:
+    """May we look into another process of ours? Yama's word on it; a process may also have forbidden it itself."""
+    scope = (files.read_record("/proc/sys/kernel/yama/ptrace_scope") or b"0").strip()
+    if scope == b"0" or (scope in (b"1", b"2") and _capable(_CAP_SYS_PTRACE)):
+        return "yes"
+    if scope == b"1":
+        return "only of services with trace = true (kernel.yama.ptrace_scope = 1)"
+    return f"not permitted (kernel.yama.ptrace_scope = {scope.decode('ascii', 'replace')})"
+
+
+def _capable(number: int) -> bool:
+    status = files.read_or_none("/proc/self/status") or b""
+    words = status.partition(b"\nCapEff:")[2].split(None, 1)
+    return bool(words and int(words[0], 16) & 1 << number)
 
 
 def _pidfd() -> str:

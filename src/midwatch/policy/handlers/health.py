@@ -142,4 +142,4 @@ def wedged(d: Draft, e: Wedged) -> None:
         words = f'nobody accepts its connections: {e.detail}; only said, because backlog = "warn"'
         d.set(decision=words)
         d.note("health.warn", run_id=e.run, reason=e.reason, budget=e.reason, decision=words)
-        d.do(Capture(e.run, e.reason))
+        d.do(Capture(e.run, e.reason, stage=1))
