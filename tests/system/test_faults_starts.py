@@ -19,7 +19,6 @@ from pathlib import Path
 import pytest
 from tests.system.conftest import Instance, alive, wait_for
 
-from midwatch.engine import launch
 from midwatch.engine.layout import Layout
 
 STARTS, ROUNDS = 50, 100
@@ -35,46 +34,51 @@ LEFT = {
 }
 
 
-def contender(layout: Layout, go: int, say: int, stay: int) -> None:
-    """In a forked child: wait for the start, claim, say how it went; the winner stays until all have been heard."""
+RACE = """\
+import os, sys
+from pathlib import Path
+from midwatch.engine import launch
+from midwatch.engine.layout import Layout
+layout, many = Layout.for_home(Path(sys.argv[1])), int(sys.argv[2])
+
+def contender(go, say, stay):  # waits for the start, claims, says how it went; the winner stays until all have spoken
     code = "x"
     try:
-        os.read(go, 1)  # end of file, for all at once
+        os.read(go, 1)
         lock = launch._claim(layout, "up test", "midwatch down --all")
         code = "w"
-        os.write(say, b"w")
-        os.read(stay, 1)
-        lock.release()
     except launch.LaunchError as error:
         code = "l" if error.code == 4 and "already running" in str(error) else "x"
-        os.write(say, code.encode())
     finally:
-        os._exit(0 if code in "wl" else 1)
+        os.write(say, code.encode())
+        os.read(stay, 1)
+        os._exit(0)
 
-
-def race(layout: Layout) -> Counter[str]:
-    """One round: how many won and lost."""
-    go, start = os.pipe()
-    heard, say = os.pipe()
-    stay, over = os.pipe()
-    pids = []
-    for _ in range(STARTS):
-        pid = os.fork()
-        if pid == 0:
+for _ in sys.stdin:
+    (go, start), (heard, say), (stay, over) = os.pipe(), os.pipe(), os.pipe()
+    for _ in range(many):
+        if os.fork() == 0:
             os.close(start)
             os.close(over)
-            contender(layout, go, say, stay)
-        pids.append(pid)
+            contender(go, say, stay)
     for fd in (start, go, say, stay):
         os.close(fd)
     results = ""
-    while len(results) < STARTS and (piece := os.read(heard, STARTS)):
+    while len(results) < many and (piece := os.read(heard, many)):
         results += piece.decode()
     os.close(over)
-    for pid in pids:
-        os.waitpid(pid, 0)
+    for _ in range(many):
+        os.wait()
     os.close(heard)
-    return Counter(results)
+    print(results, flush=True)
+"""
+
+
+def racing(home: Path) -> subprocess.Popen[str]:
+    """A small process that forks 50 starts at each line it reads and answers how each went: w, l, or x."""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    words = [sys.executable, "-c", RACE, str(home), str(STARTS)]
+    return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
 
 
 def files(home: Path) -> set[str]:
@@ -84,19 +88,23 @@ def files(home: Path) -> set[str]:
 
 @pytest.mark.timeout(240)
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_fifty_starts_at_once_have_one_winner(home: Path) -> None:
     """E1, E11: 100 rounds over whatever lock file is there; 49 are told who won, and leave no file."""
     layout = Layout.for_home(home)
-    for number in range(ROUNDS):
-        if number % 10 == 0:
-            layout.lock.write_bytes(list(LEFT.values())[number // 10 % len(LEFT)])
-        inode = layout.lock.stat().st_ino
-        assert race(layout) == {"w": 1, "l": STARTS - 1}, number
-        assert layout.lock.stat().st_ino == inode
-        assert files(home) == {"lock"}
-    pid = json.loads(layout.lock.read_bytes())["pid"]
-    assert not alive(pid)
+    with racing(home) as contest:
+        assert contest.stdin is not None
+        assert contest.stdout is not None
+        for number in range(ROUNDS):
+            if number % 10 == 0:
+                layout.lock.write_bytes(list(LEFT.values())[number // 10 % len(LEFT)])
+            inode = layout.lock.stat().st_ino
+            contest.stdin.write("go\n")
+            contest.stdin.flush()
+            assert Counter(contest.stdout.readline().strip()) == {"w": 1, "l": STARTS - 1}, number
+            assert layout.lock.stat().st_ino == inode
+            assert files(home) == {"lock"}
+        contest.stdin.close()
+    assert not alive(json.loads(layout.lock.read_bytes())["pid"])
 
 
 @pytest.mark.timeout(120)
