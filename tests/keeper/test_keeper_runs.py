@@ -149,6 +149,7 @@ def test_signals_are_told_or_kept(keeper: Keeper) -> None:
     """TERM never ends the keeper; while no engine is there signals wait for the next hello, a bounded number."""
     os.kill(keeper.process.pid, signal.SIGTERM)
     assert keeper.event("signal")["signum"] == signal.SIGTERM
+    keeper.send(op="heard", signum=int(signal.SIGTERM))
     os.kill(keeper.engine_pid, signal.SIGSTOP)  # its successor is started only when it is gone
     os.kill(keeper.engine_pid, signal.SIGKILL)
     until(lambda: keeper.engine_pid not in children(keeper.process.pid), "the keeper has noticed")

@@ -79,7 +79,8 @@ class Instance:
         """The journal's lines with these events, oldest first."""
         lines = []
         for path in sorted((self.home / "journal").glob("*.jsonl")):
-            for raw in path.read_text().splitlines():
+            *whole, _ = path.read_text().split("\n")  # the last one may be half written at this moment
+            for raw in whole:
                 line = json.loads(raw)
                 if not events or line["event"] in events:
                     lines.append(line)

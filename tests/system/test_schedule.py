@@ -41,6 +41,7 @@ def test_ps_shows_when_it_comes_start_runs_it_now_and_bad_ones_are_refused(insta
 
 
 @pytest.mark.slow
+@pytest.mark.root("it waits for whole minutes: once a CI run is enough")
 @pytest.mark.timeout(240)
 def test_its_minute_starts_it_and_a_dead_daemon_is_made_up_for_once(instance: Instance) -> None:
     """Real time: in the slot's own second; then both are killed over the next slot, and one run makes up for it."""

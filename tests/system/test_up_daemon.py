@@ -71,10 +71,10 @@ def crash_daemon(instance: Instance) -> None:
 
 
 @pytest.mark.parametrize("contain", ["auto", "none"])
-def test_d9_after_both_are_killed_old_runs_end_before_new_ones_start(
+def test_d9_after_both_are_killed_the_run_is_taken_back_and_never_doubled(
     instance: Instance, contain: str
 ) -> None:
-    """D9: kill -9 of keeper and engine; old runs are ended by identity, then new ones start: never two."""
+    """D9: kill -9 of keeper and engine; the next start adopts the run, whose next end is judged as ever: never two."""
     text = shell("a", WITNESS, f'contain = "{contain}"')
     instance.up(text)
     wait_for(lambda: words(instance.folder / "pids"), "it runs")
@@ -82,15 +82,14 @@ def test_d9_after_both_are_killed_old_runs_end_before_new_ones_start(
     crash_daemon(instance)
     assert alive(first)  # our death is not the service's
     instance.up(text)
+    [adopted] = events(instance, "run.adopted")
+    assert (adopted["service"], adopted["pid"]) == ("p/a", first)
+    assert rows(instance)["a"]["pid"] == first
+    kill(first)
     wait_for(lambda: len(words(instance.folder / "pids")) == 2, "the successor runs")
     assert words(instance.folder / "doubled") == []
-    assert not alive(first)
-    [orphan] = events(instance, "run.orphaned")
-    assert (orphan["service"], orphan["pid"], orphan["left"]) == ("p/a", first, 0)
-    names = [line["event"] for line in instance.journal("run.orphaned", "run.spawned")]
-    assert names == ["run.spawned", "run.orphaned", "run.spawned"]
-    lost = events(instance, "run.exited")
-    assert [(line["cause"], line["code"]) for line in lost] == [("lost", None)]
+    [line] = events(instance, "run.exited")
+    assert (line["cause"], line["signal"]) == ("killed", "SIGKILL")
     assert rows(instance)["a"]["crash_count"] == 0
 
 
