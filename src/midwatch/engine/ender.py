@@ -94,20 +94,26 @@ class Ender:
         oom_kills = counter or 0
         spawned = service.state.spawned_at
         ended = frame.get("at") or machine.now().awake
-        kernel = None
+        checked = ["oom-counter"] if counter is not None else []
+        kernel, marked = None, ""
         looks_oom = status is not None and ((status & 0x7F) == 9 or (status >> 8) == 137)
-        if looks_oom and not oom_kills and spawned is not None:
+        if looks_oom and spawned is not None:
             kernel = machine.kernel_oom({frame["pid"]}, spawned)
+            checked += ["kernel-log"] if machine.sees_kernel_log() else []
+            if run.containment.kill and not kernel:
+                marked = machine.oom_by(run.containment)
+                checked.append("oomd")
         return ExitFacts(
             status=status,
             duration=max(0.0, ended - spawned) if spawned is not None else 0.0,
             oom_kills=oom_kills,
             kernel_oom=kernel,
+            oom_by=marked,
             max_rss_bytes=frame.get("max_rss_bytes"),
             cpu_seconds=frame.get("cpu_seconds"),
             strays=self._strays(run, frame.get("strays")),
             unseen=frame.get("unseen") or 0.0,
-            checked=("oom-counter",) if counter is not None else (),
+            checked=tuple(checked),
         )
 
     def _strays(self, run: Run, orphans: list[int] | None) -> int:

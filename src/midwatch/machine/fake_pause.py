@@ -21,6 +21,7 @@ class FakePause(FakeNet):
         super().__init__(*args, **facts)
         self.scenes: dict[str, dict[str, Any]] = {}  # run -> what `scene` answers
         self.marks: dict[str, str] = {}  # group -> what another killer has written on it
+        self.log_readable = False
         self.rungs_tried = {"rehearsal": "yes", "freeze": "yes", "kill": "yes"}
 
     def _of(self, tree: Tree) -> list[FakeProcess]:
@@ -51,6 +52,9 @@ class FakePause(FakeNet):
     def stills(self, tree: Tree, seconds: float) -> dict[str, Any]:
         self._raise("stills")
         return {"maps": {}, "stacks": {}, "missing": []}
+
+    def sees_kernel_log(self) -> bool:
+        return self.log_readable
 
     def tracing(self) -> str:
         return "yes"

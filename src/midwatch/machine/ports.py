@@ -255,7 +255,10 @@ class Machine(Protocol):
         """
 
     def oom_by(self, containment: Containment) -> str:
-        """A user-space OOM killer's own mark on the run's group, in words; "" none."""
+        """A user-space OOM killer that has left its mark on the run's group, as a subject for a sentence; "" none."""
+
+    def sees_kernel_log(self) -> bool:
+        """Is the kernel's log readable, and are its pids ours? Then a kill it does not name was no OOM kill."""
 
     def kernel_oom(self, pids: set[int], since: float) -> str | None:
         """The kernel's own line about an OOM kill of one of these pids since awake time `since`, when

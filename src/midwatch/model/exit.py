@@ -40,6 +40,7 @@ class ExitFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     duration: float
     oom_kills: int = 0
     kernel_oom: str | None = None
+    oom_by: str = ""  # a user-space OOM killer that has left its mark on the run's group, in words
     max_rss_bytes: int | None = None
     cpu_seconds: float | None = None
     strays: int = 0  # processes of the tree that outlived the main process
@@ -47,7 +48,7 @@ class ExitFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     port: int | None = None  # told with `heir` or `port_owner`
     port_owner: str = ""  # who else holds the service's port at that moment, in words; "": nobody
     unseen: float = 0.0  # status None: it died within so many seconds before it was found gone
-    checked: tuple[str, ...] = ()  # what could be looked at, so that its silence counts: "oom-counter", "kernel-log"
+    checked: tuple[str, ...] = ()  # what was looked at, so that its silence counts: "oom-counter", "kernel-log", "oomd"
 
     @property
     def code(self) -> int | None:

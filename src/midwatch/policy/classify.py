@@ -94,8 +94,18 @@ def _undrained(c: Context) -> bool:
     return c.why == "drain" and c.rules.drain is not None and c.facts.signal == (c.rules.drain.signal or -1)
 
 
+def _oom(c: Context) -> bool:
+    """Killed for lack of memory. The group's counter alone is enough, unless the kernel's log could be read and does
+    not name the process that got the KILL: then it was another one of the run, and this one was killed otherwise."""
+    if not c.got("SIGKILL") and c.facts.code != 137:
+        return False
+    if c.facts.kernel_oom is not None or c.facts.oom_by:
+        return True
+    return c.facts.oom_kills > 0 and not (c.got("SIGKILL") and "kernel-log" in c.facts.checked)
+
+
 def _oom_words(c: Context) -> Words:
-    words: Words = ()
+    words: Words = (f"{c.facts.oom_by} has left its mark on the run's own group",) if c.facts.oom_by else ()
     if c.facts.oom_kills > 0:
         words += (f"the run's own memory group counted {c.facts.oom_kills} out-of-memory kill(s)",)
     if c.facts.kernel_oom is not None:
@@ -107,6 +117,8 @@ def _oom_words(c: Context) -> Words:
 
 def _killed_doubts(c: Context) -> Words:
     no_oom = ("no out-of-memory kill was counted or logged that would explain it",)
+    if c.facts.oom_kills > 0:
+        no_oom = (f"the kernel killed {c.facts.oom_kills} process(es) of the run for lack of memory, not this one",)
     return ("who sent it is not known", *(no_oom if c.got("SIGKILL") else ()))
 
 
@@ -180,8 +192,7 @@ RULES: tuple[Rule, ...] = (
          lambda c: (f"exit code {c.facts.code} says that a new try cannot help (78: configuration error)",),
          do=("read the last lines of its output and correct the configuration; it is looked at again by itself",)),
     Rule("clean", 1.0, lambda c: c.facts.code == 0 or planned(c.facts), _clean_words),
-    Rule("oom", 0.95, lambda c: (c.facts.code == 137 or c.got("SIGKILL"))
-         and (c.facts.oom_kills > 0 or c.facts.kernel_oom is not None), _oom_words, _wrapper_doubts, do=_OOM_DO),
+    Rule("oom", 0.95, _oom, _oom_words, _wrapper_doubts, do=_OOM_DO),
     Rule("segfault", 1.0, lambda c: c.got("SIGSEGV", "SIGBUS"),
          lambda c: (f"{how(c.facts)}: it touched memory it does not own",),
          do=("look for a native extension or library that was updated last",)),

@@ -246,6 +246,10 @@ class LinuxMachine(Readings):
         """See ports."""
         return next(filter(None, map(cgroup.oomd, containment.dirs)), "")
 
+    def sees_kernel_log(self) -> bool:
+        """See ports."""
+        return self._log.speaks()
+
     def kernel_oom(self, pids: set[int], since: float) -> str | None:
         """See ports."""
         return self._log.oom(pids, since)

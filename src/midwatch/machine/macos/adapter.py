@@ -276,6 +276,10 @@ class MacMachine(MacReadings):
         """See ports."""
         return {"rehearsal": "not done on macOS", "freeze": f"SIGSTOP only: {_NO_CGROUPS}"}
 
+    def sees_kernel_log(self) -> bool:
+        """macOS has no such log for us."""
+        return False
+
     def oom_by(self, containment: Containment) -> str:
         """See ports."""
         return ""
