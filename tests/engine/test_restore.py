@@ -256,7 +256,7 @@ def test_a_run_waits_until_the_gate_of_its_number_is_gone(stage: Stagehand, gate
         stage.do(lambda: stage.machine.exit(waiting, 125))
     stage.pass_time(1)
     assert (stage.phase(), stage.service().state.run) == ("up", "p.a.2")
-    assert stage.events("spawn.failed") == []
+    assert stage.events("run.spawn_failed") == []
     assert stage.dead(waiting)
     assert stage.pid() != waiting
 
