@@ -143,7 +143,7 @@ def _look_for(state: HostState, at: float, trees: Sequence[Tree]) -> HostState:
     if state.victim is None or state.gone is not None:
         return state
     left = any(t.run == state.victim for t in trees)
-    return state if left and at - state.chosen < f.HOST_STUCK else replace(state, gone=at, urgent=None)
+    return state if left and at - state.chosen < f.HOST_STUCK else replace(state, gone=at)
 
 
 def _may(state: HostState, at: float) -> bool:

@@ -115,7 +115,8 @@ def judge(
             continue
         calm = not over and (at == 0 or (b.high if b.guess is None else b.guess) < f.DISARM * at)
         arms[name] = new = arm(was, sample.at, over, calm, samples, seconds)
-        if new.on and not was.on and not (ended and name != "hurry"):
+        both = name == "1" and bool(told) and isinstance(told[-1], Evidence)  # the second stage holds the first
+        if new.on and not was.on and not both and not (ended and name != "hurry"):
             told.append(_proposal(name, run, b, at, lines, state.track, around))
             ended = ended or name == "hard"
     if any(state.arms.get(n, Arm()).on for n in LEVELS) and not any(arms.get(n, Arm()).on for n in LEVELS):
@@ -172,7 +173,7 @@ def _proposal(
     polite = around.polite
     if track.slope > 0 and lines.hard:
         polite = min(polite, (f.LINE_OVER - 1) * lines.hard / track.slope)
-    polite = 0.0 if name == "hurry" or polite < f.PACE_LEAST else polite
+    polite = 0.0 if name == "hurry" or polite < f.POLITE_LEAST else polite
     level: Level = "warn" if name == "warn" else "soft" if name == "soft" else "hard"
     words = f"holds {format_bytes(b.shown)} of {of}{speed}"
     return Tripped(run, "memory", level, b.shown, int(line), b.quality, words, polite)

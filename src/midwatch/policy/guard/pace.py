@@ -34,9 +34,9 @@ class Track(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def rate(self) -> float:
         """How fast it has to be assumed to grow."""
-        steps = [new[1] - old[1] for old, new in zip(self.recent[-2:-1], self.recent[-1:], strict=True)]
-        value = self.recent[-1][1] if self.recent else 0
-        jumped = any(step > f.PACE_JUMP for step in steps) or (self.calm > 0 and value >= 2 * self.calm)
+        before, value = ([0, 0] + [held for _, held in self.recent])[-2:]
+        jumped = (len(self.recent) > 1 and value - before > f.PACE_JUMP) or 0 < 2 * self.calm <= value
+        jumped = jumped or len(self.minutes) < f.PACE_YOUNG
         fastest = max((top for _, top, _ in self.minutes), default=0.0)
         return max(f.PACE_TREE, f.PACE_TIMES * fastest, f.PACE_BOOST if jumped else 0.0)
 
@@ -67,6 +67,12 @@ def after_gap(track: Track) -> Track:
     return Track(track.recent[-1:], tuple((minute, 0.0, low) for minute, _, low in track.minutes))
 
 
-def period(heads: Iterable[tuple[float, float]]) -> float:
-    """Seconds until the next look, from (headroom in bytes, assumed bytes a second) of everything that is watched."""
-    return min(max(min((room / rate for room, rate in heads), default=f.PACE_MOST), f.PACE_LEAST), f.PACE_MOST)
+def period(heads: Iterable[tuple[float, float]], alone: Iterable[float] = (), cost: float = 0.0) -> float:
+    """Seconds until the next look, from (headroom in bytes, assumed bytes a second) of everything that is watched.
+
+    `alone`: headroom to hard lines that no kernel holds: a burst out of the calm is assumed for these, as often as a
+    look that takes `cost` seconds may be had for next to nothing.
+    """
+    burst = max(min((room / f.PACE_BOOST for room in alone), default=f.PACE_MOST), cost / f.PACE_COST)
+    calm = min((room / rate for room, rate in heads), default=f.PACE_MOST)
+    return min(max(min(calm, burst), f.PACE_LEAST), f.PACE_MOST)
