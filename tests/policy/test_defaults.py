@@ -59,6 +59,10 @@ def test_figures_used_outside_the_policy() -> None:
         "SCHEDULE_CHECK": 60.0, "SCHEDULE_BACK": 10800.0, "SCHEDULE_MISSED": 1000,
         "WATCH_DEBOUNCE": 0.5, "WATCH_MOST": 10.0, "WATCH_ROOTS": 2.0, "WATCH_POLL": 1.0, "WATCH_NAMED": 10,
         "WATCH_NICE": 10, "WATCH_RETRY": 1.0, "WATCH_RETRY_MOST": 60.0, "WATCH_LINE_BYTES": 65536,
+        "SAMPLE_IN_LOOP": 0.002, "SAMPLE_DETAIL": 5.0, "SENTINEL_DROP": 50331648, "JUDGE_STEP": 4194304,
+        "JUDGE_EVERY": 10.0, "WALK_MOST": 1.0, "WALK_SHARE": 0.01, "BASIS_EVERY": 30.0, "PRESSURE_SLOW": 10.0,
+        "GUARD_SAVE": 60.0, "GUARD_SAVE_SOON": 1.0, "FLOORS_SAVE": 300.0, "FD_LOOK_EVERY": 300.0,
+        "FD_LOOK_LEAST": 30.0,
         "SERVICE_FILES": 4096, "PASSED_SOCKETS": 1024, "LOCK_MISSES": 3,
     }  # fmt: skip
     pinned = {f.name for f in FIGURES.values() if f.test == d._PIN}

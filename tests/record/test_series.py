@@ -30,7 +30,9 @@ def test_absent_stays_absent(tmp_path: Path) -> None:
     store = a_store(tmp_path)
     store.add("p/a", Row(1.0, None, "absent", 1))
     (row,) = read(store.folder, "p/a")[0]
-    assert row.held is None and row.fds is None and row.cgroup is None
+    assert row.held is None
+    assert row.fds is None
+    assert row.cgroup is None
     assert series.shown(row) == {"at": 1.0, "quality": "absent", "run": 1}
 
 
@@ -41,7 +43,8 @@ def test_the_ring_keeps_the_newest_and_never_grows(tmp_path: Path) -> None:
         store.add("p/a", Row(1000.0 + number * 10.0, number * MIB, run=1))
     fast, slow = read(store.folder, "p/a")
     assert [row.held for row in fast] == [n * MIB for n in range(20_000 - series.FAST, 20_000)]
-    assert len(slow) == series.SLOW and slow == sorted(slow, key=lambda span: span.at)
+    assert len(slow) == series.SLOW
+    assert slow == sorted(slow, key=lambda span: span.at)
     assert (slow[-1].low, slow[-1].high, slow[-1].last) == (19_995 * MIB, 19_997 * MIB, 19_997 * MIB)
     assert os.stat(path_of(store.folder, "p/a")).st_size <= series.SIZE < 200 << 10
 
@@ -94,7 +97,8 @@ def test_the_file_goes_with_its_service(tmp_path: Path) -> None:
     store.add("p/a", Row(1.0, 1))
     store.forget("p/a")
     store.forget("p/b")
-    assert read(store.folder, "p/a") == ([], []) and not path_of(store.folder, "p/a").exists()
+    assert read(store.folder, "p/a") == ([], [])
+    assert not path_of(store.folder, "p/a").exists()
     store.add("p/a", Row(2.0, 2))
     assert len(read(store.folder, "p/a")[0]) == 1
 
@@ -120,7 +124,8 @@ def test_a_disk_that_refuses_is_told_once_an_episode(tmp_path: Path) -> None:
     for _ in range(3):
         store.add("p/a", Row(1.0, 1))
         store.seen()
-    assert len(said) == 1 and "series" in said[0]
+    assert len(said) == 1
+    assert "series" in said[0]
     (tmp_path / "series").unlink()
     store.add("p/a", Row(1.0, 1))
     store.seen()

@@ -125,6 +125,7 @@ class Boot:
         self._early.clear()
         self.engine.output.watch_disk()
         self.engine.pulse.start()
+        self.engine.guards.start()
         self.engine.captures.recover()
         rehearse_later(self.engine)
         if request is not None:

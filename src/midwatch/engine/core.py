@@ -20,6 +20,7 @@ from midwatch.engine.capture import Captures
 from midwatch.engine.ender import Ender
 from midwatch.engine.filewatch import FileWatching
 from midwatch.engine.gates import Gates
+from midwatch.engine.guard.sampler import Sampler
 from midwatch.engine.heirs import Heirs
 from midwatch.engine.jobs import Jobs
 from midwatch.engine.keeperlink import KeeperLink
@@ -36,7 +37,7 @@ from midwatch.engine.sockets import Sockets
 from midwatch.engine.spawner import Spawner
 from midwatch.engine.specs import strictest
 from midwatch.machine.ports import Machine, Target
-from midwatch.model.action import Capture, Follow, Kill, Note, Precheck, Settle, Signal, Spawn, Watch
+from midwatch.model.action import Capture, Drain, Follow, Kill, Note, Precheck, Settle, Signal, Spawn, Watch
 from midwatch.model.event import Ask, Event, Permit, Prechecked, Probed, Tick, Wedged
 from midwatch.model.service import Launch, ServiceSpec
 from midwatch.model.state import ServiceState
@@ -97,7 +98,8 @@ class Engine:
         self.schedules = Schedules(self)
         self.files = FileWatching(self)
         self.sockets = Sockets(self)
-        self.followers = (self.schedules, self.files, self.sockets)  # of what a service wants, whoever changed it
+        self.guards = Sampler(self)
+        self.followers = (self.schedules, self.files, self.sockets, self.guards)  # of what services want and are
         self.can_contain = any(
             reason == "yes" for name, reason in machine.host().rungs.items() if name.startswith("cgroup")
         )
@@ -222,6 +224,8 @@ class Engine:
                 self.ender.kill(service, action)
             case Capture():
                 self.captures.take(service, action)
+            case Drain():
+                self.guards.drains.ask(service, action)
             case Follow():
                 self.heirs.follow(service, action)
             case Watch():
@@ -315,6 +319,7 @@ class Engine:
     def close(self) -> None:
         """Everything is on disk."""
         self.files.close()
+        self.guards.close()
         self.journal.close()
         if self.history is not None:
             self.history.close()

@@ -31,6 +31,7 @@ class Pulse:
         self._calm_at = 0.0  # until then starts are spread out
         self._next_start = 0.0
         self.also: list[Callable[[], object]] = []  # done at each beat; returns at once
+        self.gaps: list[Callable[[], object]] = []  # done when a gap was noticed, before anybody is forgiven
 
     def start(self) -> None:
         """The first beat, and the rest of them."""
@@ -59,11 +60,17 @@ class Pulse:
         self._calm_at = now + defaults.STAGGER_FOR
         fields = {"slept_ms": round(slept * 1000), "paused_ms": round(late * 1000)}
         engine.write("clock.gap", fields=fields)
+        for what in self.gaps:
+            what()
         for service in list(engine.services.values()):
             engine.post(service, Woke(gap=late + slept, awake=late))
 
+    def slow(self, until: float) -> None:
+        """Starts are spread out until then: the machine is short of memory."""
+        self._calm_at = max(self._calm_at, until)
+
     def pace(self, start: Callable[[], None]) -> None:
-        """Start something at once, or, shortly after a gap, in its turn."""
+        """Start something at once, or, shortly after a gap and under pressure, in its turn."""
         now = self._engine.machine.now().awake
         if now >= self._calm_at:
             start()

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from midwatch.machine.fake_stage import FakeProcess, FakeQueue, Stage
 from midwatch.machine.ports import Holder, Listener, Tree
+from midwatch.model.finding import FdSnapshot
 from midwatch.model.identity import ProcId
 
 
@@ -101,6 +104,12 @@ class FakeNet(Stage):
             if pid in self.procs
         ]
         return {"processes": processes, "missing": []}
+
+    def fd_snapshot(self, tree: Tree) -> FdSnapshot | None:
+        process = self.procs.get(tree.main.pid)
+        if process is None or process.status is not None or process.table is None:
+            return None
+        return msgspec.structs.replace(process.table, at=self.awake)
 
     def suspended(self) -> float:
         return self.slept

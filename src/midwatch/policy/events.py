@@ -66,6 +66,9 @@ _POLICY = (
     ("stop.done", "run_id verified_by ended duration_ms reason", "nothing is left, and how that was proven"),
 )  # fmt: skip
 
+_FDS = ("run_id pid start uptime_s total soft expected ratio floor10 peak10 by_kind top wal_conns close_wait "
+        "deleted_bytes threads held_bytes restarts")  # fmt: skip
+
 _ENGINE = (
     ("daemon.started", "pid version services", "the daemon took its lock and its socket; `pid` is the keeper's"),
     ("daemon.stopped", "code", "the daemon ends; every service was stopped or left as asked"),
@@ -99,7 +102,13 @@ _ENGINE = (
     ("run.adopted", "run_id pid", "a new engine has taken over a run that lived on without one"),
     ("clock.gap", "slept_ms paused_ms", "the machine slept, or we were stopped with it: nobody is blamed"),
     ("job.resumed", "job verb open", "a new engine goes on with a command that the last one had begun"),
-    ("evidence.captured", "run_id path reason bytes state", "what a run looked like is in this folder, or a part of it"),
+    ("evidence.captured", "run_id path reason bytes state", "what a run looked like is in this folder, or part of it"),
+    ("guard.confirmed", "run_id held_bytes pss_bytes members ms", "a walk through its pages counts shared ones once"),
+    ("guard.growing", "run_id stage detail", "it grows so fast that evidence is taken; nothing is stopped for that"),
+    ("leak.found", "run_id kind level words rate low high ttl_s reasons", "it grows and gives nothing back"),
+    ("leak.over", "run_id kind words", "that growth is over, or no longer to be told from noise"),
+    ("fds.sign", "run_id rule level subject words", "its open descriptors show a fault (S1 to S7), once each"),
+    ("fds.record", _FDS, "what it had open when that was seen (FDW-9)"),
     ("clock.stepped", "by_ms", "the wall clock jumped; durations and windows are not touched"),
 )  # fmt: skip
 

@@ -1,0 +1,280 @@
+"""Feeds the leak watch of every run: floors of memory and of descriptors, and a look at the descriptors themselves.
+
+Counts come with the samples, every five seconds; the descriptors are looked through by kind in a thread, on a new
+record or every five minutes. What is found is said once, and once more when it is over. Must not judge (policy/leaks).
+Tests: tests/engine/test_guard_leaks.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from midwatch.model.event import Eased, Tripped
+from midwatch.model.finding import FdSnapshot, Finding, Sign, Silence, Tier
+from midwatch.model.sample import TreeSample
+from midwatch.policy import defaults
+from midwatch.policy.leaks import signs
+from midwatch.policy.leaks.detector import detectable, judge
+from midwatch.policy.leaks.floors import Series, annotate, fold, skip
+
+if TYPE_CHECKING:
+    from midwatch.engine.core import Engine
+    from midwatch.engine.guard.sampler import Sampler
+    from midwatch.engine.guard.watch import Watch
+
+_SHAPE = 120  # counts of ten minutes, for `leaks`
+_TOP = 20
+
+
+class Known:
+    """What is known of one service's growth."""
+
+    __slots__ = (
+        "answers", "base", "half", "life", "limits", "looked_at", "looking", "record", "room", "said", "series",
+        "signs", "snapshot", "totals", "up_since",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.series: dict[str, Series] = {}  # by kind, and the tier for memory
+        self.answers: dict[str, Finding | Silence] = {}
+        self.begin("")
+
+    def begin(self, life: str) -> None:
+        """Another run: what was said of the last one is history."""
+        self.life = life
+        self.limits: dict[str, float | None] = {}
+        self.answers.clear()
+        self.totals: deque[int] = deque(maxlen=_SHAPE)
+        self.base: list[tuple[float, int]] = []
+        self.half: dict[int, float] = {}
+        self.signs: dict[tuple[str, str], Sign] = {}
+        self.snapshot: FdSnapshot | None = None
+        self.record = 0
+        self.looked_at = float("-inf")
+        self.looking = False
+        self.up_since: float | None = None
+        self.room = ""  # level of the head-room that was said
+        self.said: set[str] = set()  # kinds of which a growth was told to the policy
+
+
+class Leaks:
+    """One per engine."""
+
+    def __init__(self, engine: Engine, sampler: Sampler) -> None:
+        self._engine = engine
+        self._sampler = sampler
+        self._known: dict[str, Known] = {}
+
+    def take(self, watch: Watch, sample: TreeSample) -> None:
+        """A sample of a run."""
+        known = self._known.get(watch.service.spec.id) or self._known.setdefault(watch.service.spec.id, Known())
+        if known.life != watch.run.id:
+            known.begin(watch.run.id)
+        lines = watch.lines
+        limit = lines.hard or lines.soft or lines.warn
+        held = watch.value if sample.held.value is not None else None
+        for tier in (defaults.LEAK_SLOW, defaults.LEAK_FAST):
+            self._fold(watch, known, f"memory, {tier.name}", "memory", tier, sample.at, held, limit)
+        if sample.fds is not None:
+            self._count(watch, known, sample)
+
+    def _fold(
+        self, watch: Watch, known: Known, key: str, kind: str, tier: Tier, at: float, value: float | None,
+        limit: float | None,
+    ) -> None:  # fmt: skip
+        series = known.series.get(key)
+        if series is None:
+            series = known.series[key] = Series(kind)
+        known.limits[key] = limit
+        if fold(series, tier, watch.run.id, at, value):
+            self._answer(watch, known, key, judge(tier, series, limit), limit)
+
+    def _answer(self, watch: Watch, known: Known, key: str, new: Finding | Silence, limit: float | None) -> None:
+        """Say a finding once, louder when it has become worse, and its end."""
+        old = known.answers.get(key)
+        known.answers[key] = new
+        engine, run = self._engine, watch.run.id
+        if isinstance(new, Finding):
+            if isinstance(old, Finding) and signs.LEVELS.index(old.level) <= signs.LEVELS.index(new.level):
+                return
+            told = {"kind": key, "level": new.level, "words": new.words, "rate": round(new.rate, 3), "ttl_s": new.ttl}
+            spans = {"low": round(new.low, 3), "high": round(new.high, 3), "reasons": list(new.reasons)}
+            engine.write("leak.found", service=watch.run.service, run=run, fields={"run_id": run, **told, **spans})
+            if new.level != "note":
+                known.said.add(key)
+                trip = Tripped(run, "leak", "warn", int(new.now), int(limit or 0), "approximate", new.words)
+                engine.post(watch.service, trip)
+        elif isinstance(old, Finding):
+            fields = {"run_id": run, "kind": key, "words": new.words}
+            engine.write("leak.over", service=watch.run.service, run=run, fields=fields)
+            known.said.discard(key)
+            if not known.said:
+                engine.post(watch.service, Eased(run, "leak"))
+
+    # -- descriptors -------------------------------------------------------------------------------------------
+
+    def _count(self, watch: Watch, known: Known, sample: TreeSample) -> None:
+        count, at = sample.fds or 0, sample.at
+        known.totals.append(count)
+        state = watch.service.state
+        if state.phase == "up":
+            if known.up_since is None:
+                known.up_since = at
+            age = at - known.up_since
+            if age <= defaults.FD_BASE[1] and (not known.base or age - known.base[-1][0] >= defaults.SAMPLE_DETAIL):
+                known.base.append((age, count))
+        self._fold(watch, known, "total", "descriptors", signs.tier_of("total"), at, count, sample.fd_limit)
+        self._room(watch, known, sample)
+        since = at - known.looked_at
+        new_record = count > known.record and since >= defaults.FD_LOOK_LEAST
+        if not known.looking and (new_record or since >= defaults.FD_LOOK_EVERY):
+            self._look(watch, known, at)
+        known.record = max(known.record, count)
+
+    def _room(self, watch: Watch, known: Known, sample: TreeSample) -> None:
+        """S6: how near the limit is."""
+        rules, limit = watch.service.spec.rules.fds, sample.fd_limit
+        shares = (rules.warn, rules.act) if rules is not None else None
+        totals = list(known.totals)[-defaults.FD_ROOM_LOOKS :]
+        sign = signs.headroom(totals, limit, *((shares,) if shares else ()))
+        level = "" if sign is None else "hard" if sign.level == "act" else "warn"
+        if level == known.room or (level == "warn" and known.room == "hard"):
+            return
+        known.room = level
+        run = watch.run.id
+        if sign is None or limit is None:
+            self._engine.post(watch.service, Eased(run, "fds"))
+            return
+        share = (shares or defaults.FD_ROOM)[level == "hard"]
+        severity: Literal["warn", "hard"] = "hard" if level == "hard" else "warn"
+        line = int(share * limit)
+        self._engine.post(watch.service, Tripped(run, "fds", severity, totals[-1], line, words=sign.words))
+        if level == "hard" and not known.looking:
+            self._look(watch, known, sample.at)
+
+    def _look(self, watch: Watch, known: Known, at: float) -> None:
+        known.looking, known.looked_at = True, at
+        future = asyncio.get_running_loop().run_in_executor(None, self._engine.machine.fd_snapshot, watch.tree)
+        future.add_done_callback(lambda done: self._seen(watch, known, done))
+
+    def _seen(self, watch: Watch, known: Known, done: asyncio.Future[FdSnapshot | None]) -> None:
+        known.looking = False
+        snapshot = done.result() if done.exception() is None else None
+        if snapshot is None or known.life != watch.run.id:
+            return
+        known.snapshot = snapshot
+        known.half = signs.half_closed_since(known.half, snapshot)
+        kinds = snapshot.kinds()
+        limit = watch.sample.fd_limit if watch.sample is not None else None
+        for kind in {*kinds, *_by_kind(known)}:
+            tier = signs.tier_of(kind)
+            self._fold(watch, known, kind, kind, tier, snapshot.at, kinds.get(kind, 0), limit)
+        rules = watch.service.spec.rules.fds
+        pools = rules.pools if rules is not None else {}
+        growing = [key for key, answer in known.answers.items() if isinstance(answer, Finding)]
+        found = signs.signs(snapshot, known.half, pools or None, growing)  # type: ignore[arg-type]
+        if (low := signs.low_limit(limit)) is not None:
+            found.append(low)
+        ground = signs.base(known.base)
+        if ground is not None and known.totals and (over := signs.ratio(known.totals[-1], ground)) is not None:
+            found.append(over)
+        self._signs(watch, known, found)
+
+    def _signs(self, watch: Watch, known: Known, found: list[Sign]) -> None:
+        """New ones are said, with the record of what was open (FDW-9)."""
+        new = {(sign.rule, sign.subject): sign for sign in found}
+        engine, run = self._engine, watch.run.id
+        fresh = [sign for key, sign in new.items() if _louder(sign, known.signs.get(key))]
+        known.signs = new
+        for sign in fresh:
+            fields = {"rule": sign.rule, "level": sign.level, "subject": sign.subject, "words": sign.words}
+            engine.write("fds.sign", service=watch.run.service, run=run, fields={"run_id": run, **fields})
+        if any(sign.level != "note" for sign in fresh):
+            engine.write("fds.record", service=watch.run.service, run=run, fields=record(watch, known, self._engine))
+
+    # -- for others --------------------------------------------------------------------------------------------
+
+    def report(self, watch: Watch) -> dict[str, Any]:
+        """Everything `leaks NAME` shows."""
+        known = self._known.get(watch.service.spec.id) or Known()
+        rows = []
+        for key, series in known.series.items():
+            tier = _tier(key)
+            answer = known.answers.get(key) or judge(tier, series, known.limits.get(key))
+            least = detectable(tier, series)
+            rows.append({
+                "kind": key, "unit": tier.unit, "bucket_s": tier.bucket, "floors": len(series.floors),
+                "detectable_per_hour": None if least is None else round(least * 3600, 1),
+                "limit": known.limits.get(key), "finding" if isinstance(answer, Finding) else "silence":
+                msgspec.to_builtins(answer),
+            })  # fmt: skip
+        return {"kinds": rows, "signs": [msgspec.to_builtins(sign) for sign in known.signs.values()],
+                "fds": record(watch, known, self._engine)}  # fmt: skip
+
+    def annotate(self, service: str, words: str) -> None:
+        """A change that explains what follows."""
+        known = self._known.get(service)
+        now = self._engine.machine.now().awake
+        for series in known.series.values() if known is not None else ():
+            annotate(series, now, words)
+
+    def after_gap(self) -> None:
+        """The open buckets have a hole."""
+        for known in self._known.values():
+            for series in known.series.values():
+                skip(series)
+
+    def forget(self, service: str) -> None:
+        """The service is gone."""
+        self._known.pop(service, None)
+
+    def kept(self) -> dict[str, dict[str, Series]]:
+        """What a successor needs."""
+        return {name: known.series for name, known in self._known.items()}
+
+    def restore(self, series: dict[str, dict[str, Series]]) -> None:
+        """What an earlier engine had."""
+        for name, kinds in series.items():
+            known = self._known[name] = Known()
+            known.series = kinds
+            known.life = next((one.life for one in kinds.values()), "")
+
+
+def _by_kind(known: Known) -> set[str]:
+    return {key for key in known.series if key != "total" and not key.startswith("memory, ")}
+
+
+def _tier(key: str) -> Tier:
+    if key.startswith("memory, "):
+        return defaults.LEAK_SLOW if key.endswith("slow") else defaults.LEAK_FAST
+    return signs.tier_of(key)
+
+
+def _louder(sign: Sign, before: Sign | None) -> bool:
+    return before is None or signs.LEVELS.index(sign.level) < signs.LEVELS.index(before.level)
+
+
+def record(watch: Watch, known: Known, engine: Engine) -> dict[str, Any]:
+    """FDW-9: what one looks at when descriptors leak."""
+    sample, snapshot, state = watch.sample, known.snapshot, watch.service.state
+    totals = list(known.totals)
+    ground = signs.base(known.base)
+    kinds = snapshot.kinds() if snapshot is not None else {}
+    now = engine.machine.now().awake
+    walls = {target: count for target, kind, count in snapshot.targets if kind == "sqlite-wal"} if snapshot else {}
+    top = [list(row) for row in snapshot.targets[:_TOP]] if snapshot is not None else []
+    return {
+        "run_id": watch.run.id, "pid": watch.tree.main.pid, "start": watch.tree.main.start,
+        "uptime_s": round(now - state.spawned_at, 1) if state.spawned_at is not None else None,
+        "total": totals[-1] if totals else None, "soft": sample.fd_limit if sample is not None else None,
+        "expected": ground, "ratio": round(totals[-1] / ground, 2) if ground and totals else None,
+        "floor10": min(totals, default=None), "peak10": max(totals, default=None), "by_kind": kinds, "top": top,
+        "wal_conns": walls, "close_wait": len(snapshot.half_closed) if snapshot is not None else None,
+        "deleted_bytes": snapshot.deleted_bytes if snapshot is not None else None,
+        "threads": sample.threads if sample is not None else None,
+        "held_bytes": watch.value if sample is not None else None, "restarts": state.restarts,
+    }  # fmt: skip

@@ -1,0 +1,110 @@
+"""One run under the meter: its last sample, what its guard remembers, and when it is to be looked at again.
+
+Must not decide what a number means. Tests: tests/engine/test_guard.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from midwatch.model.sample import TreeSample
+from midwatch.policy import defaults
+from midwatch.policy.guard import pace
+from midwatch.policy.guard.lines import Lines
+from midwatch.policy.guard.memory import MemoryState, bounds
+
+if TYPE_CHECKING:
+    from midwatch.engine.core import Service
+    from midwatch.engine.run import Run
+    from midwatch.machine.ports import Meter, Tree
+
+
+class Watch:
+    """What the sampler holds of one run."""
+
+    __slots__ = (
+        "detail_at", "due", "ended", "kernel", "last", "lines", "meter", "number", "period", "restless", "run", "sample",
+        "service", "state", "sure", "tree", "value", "walk_at", "walking", "walks",
+    )  # fmt: skip
+
+    def __init__(self, service: Service, run: Run, tree: Tree, meter: Meter, state: MemoryState | None) -> None:
+        self.service = service
+        self.run = run
+        self.tree = tree
+        self.meter = meter
+        self.state = state or MemoryState()
+        tail = run.id.rpartition(".")[2]
+        self.number = int(tail) if tail.isdigit() else 0
+        self.lines = Lines(warn=1 << 62)
+        self.kernel = False  # the kernel holds its hard line
+        self.sample: TreeSample | None = None
+        self.value = 0  # bytes it holds, as far as is known; `sure`: that is more than an upper bound
+        self.sure = False
+        self.last: TreeSample | None = None  # the one that was judged last
+        self.ended = False  # it was over its hard line
+        self.restless = False  # one of its guards is in, or near, an episode
+        self.period = defaults.PACE_LEAST
+        self.due = 0.0
+        self.detail_at = 0.0
+        self.walk_at = 0.0  # before that no walk through its pages
+        self.walking = False
+        self.walks = True  # pages can be walked here
+
+    def read(self, at: float) -> TreeSample | None:
+        """A sample of now; None when there is nothing to be read any more."""
+        try:
+            return self.meter.read(at)
+        except OSError:
+            return None
+
+    def worth(self, sample: TreeSample) -> bool:
+        """Is it worth a judgement? Not what stands still far from every line: 500 such cost what reading costs."""
+        last, held = self.last, sample.held.value
+        if last is None or last.held.value is None or held is None or self.restless:
+            return True
+        near = min(self.lines.warn, self.lines.soft or 1 << 62, self.lines.hard or 1 << 62)
+        if held > near / 2 or sample.at - last.at >= defaults.JUDGE_EVERY:
+            return True
+        return abs(held - last.held.value) >= defaults.JUDGE_STEP or sample.members != last.members
+
+    def judged(self, sample: TreeSample) -> None:
+        """This one was."""
+        self.last = sample
+        arms = self.state.arms
+        self.ended = "hard" in arms and arms["hard"].on
+        self.restless = any(arm.on or arm.since is not None for arm in arms.values())
+
+    def take(self, sample: TreeSample) -> None:
+        """A new one: the cgroup's number, its own, or the share of the sum that the last walk found."""
+        self.sample = sample
+        held = sample.held.value
+        if sample.cgroup_bytes is not None:
+            self.value, self.sure = sample.cgroup_bytes, True
+        elif held is None or sample.held.quality != "upper-bound":
+            self.value, self.sure = held or 0, held is not None
+        else:
+            found = bounds(self.state, sample, 0)
+            guess = None if found is None else found.guess
+            self.value, self.sure = held if guess is None else guess, guess is not None
+
+    def pace(self, cost: float) -> None:
+        """When to look again: by the nearest line of its own that is not crossed; without one, now and then.
+
+        `cost`: seconds that a look at all runs takes."""
+        sample, lines = self.sample, self.lines
+        assert sample is not None
+        self.period = defaults.PACE_MOST
+        if lines.soft is not None or lines.hard is not None:
+            held, rate = self.value, self.state.track.rate
+            rooms = [line - held for line in (lines.soft, lines.hard) if line is not None and line > held]
+            alone = () if lines.hard is None or lines.hard <= held or self.kernel else (lines.hard - held,)
+            self.period = pace.period([(room, rate) for room in rooms], alone, cost)
+        self.due = sample.at + self.period
+
+    def after_gap(self) -> None:
+        """The machine slept or stood still: between the last sample and the next one there is no slope at all."""
+        track = msgspec.structs.replace(pace.after_gap(self.state.track), recent=())
+        self.state = msgspec.structs.replace(self.state, track=track)
+        self.last = None
