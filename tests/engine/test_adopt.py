@@ -253,3 +253,19 @@ def test_whose_marker_a_process_bears_decides_beside_its_start_time(bare: Stageh
         assert f"names process {pid}, which belongs to" in line["problem"]
     else:
         assert (bare.phase(), bare.pid()) == ("up", pid)
+
+
+def test_a_run_record_torn_anywhere_costs_nothing(bare: Stagehand) -> None:
+    """E5, ORP-7: cut at every eleventh byte between two daemons: the same process is adopted each time, never two."""
+    bare.apply(a_spec())
+    pid, path = bare.pid(), bare.layout.runs / "p.a.1.json"
+    bystander = bare.machine.stranger()
+    for length in range(0, len(path.read_bytes().rstrip()), 11):
+        bare.keeper_dies()
+        path.write_bytes(path.read_bytes().rstrip()[:length])
+        bare.boot()
+        bare.pass_time(0.1)
+        assert (bare.phase(), bare.pid()) == ("up", pid), length
+        assert not bare.dead(bystander.pid)
+    assert len(bare.events("run.adopted")) > 20
+    assert bare.keeper.ops("spawn").count("p.a.2") == 0
