@@ -81,19 +81,23 @@ SHAPES = (*DAILY[SLOW], "slow_saw")
 UNDER = (*shapes.UNDER, "slow_saw")
 
 
+@cache
 def daily(row: str, shape: str, seeds: int) -> float:
     return per_day(lambda seed: ROWS[row](shape, seed, 0.0), seeds)
 
 
+@cache
 def found(row: str, leak: int, under: str, seeds: int) -> float | None:
     """Median hours until a leak of so many MiB an hour is found; None: in fewer than half of the traces."""
     return hours(lambda seed: ROWS[row](under, seed, leak), seeds)[seeds // 2]
 
 
+@cache
 def fd_daily(kind: str, seeds: int) -> float:
     return per_day(lambda seed: _fd(kind, seed, 0.0), seeds)
 
 
+@cache
 def fd_found(kind: str, leak: float, seeds: int) -> tuple[float | None, ...]:
     return hours(lambda seed: _fd(kind, seed, leak), seeds)
 

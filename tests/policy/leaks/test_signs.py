@@ -16,9 +16,9 @@ DB = "/srv/state.db"
 
 
 def look(
-    *targets: tuple[str, str, int], pool: int | None = None, growing: tuple[str, ...] = ()
+    *targets: tuple[str, str, int], pools: dict[str, int] | None = None, growing: tuple[str, ...] = ()
 ) -> list[tuple[str, str]]:
-    return [(sign.rule, sign.level) for sign in signs(FdSnapshot(0.0, targets), {}, pool, growing)]
+    return [(sign.rule, sign.level) for sign in signs(FdSnapshot(0.0, targets), {}, pools, growing)]
 
 
 def closing(count: int, at: float = 0.0, local: str = "10.0.0.1:50000", peer: str = "10.0.0.2:443") -> FdSnapshot:
@@ -54,17 +54,24 @@ def test_s1_the_same_file_many_times(kind: str, count: int, level: str | None) -
 @pytest.mark.parametrize(("live", "level"), [(5, None), (6, "note"), (10, "note"), (11, "warn")])
 def test_s1_a_declared_pool_decides_for_databases(live: int, level: str | None) -> None:
     """FDW-7: more live connections than the pool: a note, more than twice: a warning, whatever the main file has."""
-    found = look((DB, "sqlite-main", 40), (DB + "-wal", "sqlite-wal", live), (DB + "-shm", "sqlite-shm", 1), pool=5)
-    assert found == ([("S1", level)] if level else [])
-    assert look(("/srv/log", "regular", 8), pool=100) == [("S1", "note")]
+    open_ = ((DB, "sqlite-main", 40), (DB + "-wal", "sqlite-wal", live), (DB + "-shm", "sqlite-shm", 1))
+    for pools in ({"state.db": 5}, {DB: 5, "state.db": 100}):
+        assert look(*open_, pools=pools) == ([("S1", level)] if level else [])
+    assert look(*open_, pools={"/other/state.db": 5}) == look(*open_)
+    assert look(("/srv/log", "regular", 30), pools={"log": 30}) == []
+
+
+def test_s1_what_was_cut_off_is_no_file() -> None:
+    """A look keeps the most frequent targets; the rest comes as one row that no rule takes for a file."""
+    assert look(("(others)", "regular", 4000)) == []
 
 
 def test_s1_says_which_handles_are_connections() -> None:
     """48 of the database, 46 of its -wal: 46 connections, once."""
-    (sign,) = signs(FdSnapshot(0.0, ((DB, "sqlite-main", 48), (DB + "-wal", "sqlite-wal", 46))), {}, pool=5)
+    (sign,) = signs(FdSnapshot(0.0, ((DB, "sqlite-main", 48), (DB + "-wal", "sqlite-wal", 46))), {}, {DB: 5})
     assert sign.words == (
         "/srv/state.db is open 48 times: 46 live connections, one for each open -wal; the other handles are a "
-        "high-water mark; the declared pool is 5"
+        "high-water mark; 5 are meant"
     )
     assert (sign.subject, sign.count) == (DB, 46)
 
@@ -158,6 +165,14 @@ def test_s6_head_room(totals: list[int], soft: int | None, level: str | None) ->
     assert (said.level if said else None) == level
 
 
+def test_s6_a_service_may_have_shares_of_its_own() -> None:
+    """fds.warn and fds.act of the configuration."""
+    assert headroom([100] * 3, 256, (0.5, 0.9)) is None
+    assert headroom([140] * 3, 256, (0.5, 0.9)) == Sign(
+        "S6", "warn", "limit", 140, "140 of 256 descriptors (55%), 116 left"
+    )
+
+
 def test_s6_counts_the_newest_looks_and_says_what_comes() -> None:
     said = headroom([1, 218, 220, 230], 256)
     assert said == Sign(
@@ -216,12 +231,12 @@ counts = st.integers(0, 5000)
 
 @given(
     st.lists(st.tuples(st.sampled_from(["/dev/null", DB, DB + "-wal", "pipe:[1]"]), st.sampled_from(KINDS), counts)),
-    st.one_of(st.none(), st.integers(0, 100)),
+    st.dictionaries(st.sampled_from(["state.db", "null"]), st.integers(0, 100)),
     counts,
 )
-def test_any_snapshot_is_judged(targets: list[tuple[str, str, int]], pool: int | None, pipes: int) -> None:
+def test_any_snapshot_is_judged(targets: list[tuple[str, str, int]], pools: dict[str, int], pipes: int) -> None:
     """Every sign has words and one of three levels, the worst first."""
-    said = signs(FdSnapshot(0.0, tuple(targets), orphan_pipes=pipes), {}, pool)
+    said = signs(FdSnapshot(0.0, tuple(targets), orphan_pipes=pipes), {}, pools)
     levels = [module.LEVELS.index(sign.level) for sign in said]
     assert levels == sorted(levels)
     assert all(sign.words and sign.count > 0 for sign in said)

@@ -34,19 +34,19 @@ def half_closed_since(since: Mapping[int, float], now: FdSnapshot) -> dict[int, 
 
 
 def signs(
-    now: FdSnapshot, since: Mapping[int, float], pool: int | None = None, growing: Collection[str] = ()
+    now: FdSnapshot, since: Mapping[int, float], pools: Mapping[str, int] | None = None, growing: Collection[str] = ()
 ) -> list[Sign]:
-    """S1 to S5 and S7, the worst first. `pool`: declared connections a database; `growing`: kinds with a Finding."""
-    found = [*_same_file(now, pool), *_half_closed(now, since), *_deleted(now), *_sinks(now)]
+    """S1 to S5 and S7, the worst first. `pools`: file name or path -> handles meant; `growing`: kinds that grow."""
+    found = [*_same_file(now, pools or {}), *_half_closed(now, since), *_deleted(now), *_sinks(now)]
     found += [*_queues(now, growing), *_children(now)]
     return sorted(found, key=lambda sign: (LEVELS.index(sign.level), sign.rule))
 
 
-def headroom(totals: Sequence[int], soft: int | None) -> Sign | None:
+def headroom(totals: Sequence[int], soft: int | None, shares: tuple[float, float] = d.FD_ROOM) -> Sign | None:
     """S6 over the newest samples: a warning by the last one, act when three in a row are close to the limit."""
     if not totals or not soft:
         return None
-    warn, act = (share * soft for share in d.FD_ROOM)
+    warn, act = (share * soft for share in shares)
     used, last = totals[-1], totals[-d.FD_ROOM_LOOKS :]
     close = [n > act or (n > warn and soft - n < d.FD_LEFT) for n in last]
     words = f"{used} of {soft} descriptors ({used / soft:.0%}), {max(soft - used, 0)} left"
@@ -83,20 +83,21 @@ def ratio(observed: int, ground: float, units: Mapping[str, tuple[float, float]]
     return Sign("ratio", "warn", "total", observed / expected, words)
 
 
-def _same_file(now: FdSnapshot, pool: int | None) -> Iterator[Sign]:
+def _same_file(now: FdSnapshot, pools: Mapping[str, int]) -> Iterator[Sign]:
     counts = {target: count for target, _, count in now.targets}
     for target, kind, count in now.targets:
         main = target.removesuffix("-wal")
-        if kind not in _SAME or (kind == "sqlite-wal" and main in counts):
+        if kind not in _SAME or not target.startswith("/") or (kind == "sqlite-wal" and main in counts):
             continue
         live = counts.get(target + "-wal", 0) if kind == "sqlite-main" else 0
-        note, warn = d.FD_SAME if pool is None or "sqlite" not in kind else (pool + 1, 2 * pool + 1)
+        pool = pools.get(target, pools.get(target.rpartition("/")[2]))
+        note, warn = d.FD_SAME if pool is None else (pool + 1, 2 * pool + 1)
         if (live or count) >= note:
             words = f"{target} is open {count} times"
             if live:
                 words += f": {live} live connections, one for each open -wal; the other handles are a high-water mark"
-            if pool is not None and "sqlite" in kind:
-                words += f"; the declared pool is {pool}"
+            if pool is not None:
+                words += f"; {pool} are meant"
             yield Sign("S1", "warn" if (live or count) >= warn else "note", target, live or count, words)
 
 
