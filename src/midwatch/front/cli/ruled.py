@@ -82,8 +82,8 @@ def _oom_killer(case: Case) -> Said:
     elif "kernel-log" in checked:
         yield True, "not the kernel's OOM killer: the kernel's log names no process of this run"
     elif case.cause in UNASKED:
-        yield False, ("the kernel's OOM killer: the run had no memory group with a counter of its own, and the kernel's "
-                      "log could not be read")  # fmt: skip
+        yield False, ("the kernel's OOM killer: the run had no memory group with a counter of its own, and the "
+                      "kernel's log could not be read")  # fmt: skip
 
 
 def _oomd(case: Case) -> Said:

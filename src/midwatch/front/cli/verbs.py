@@ -30,6 +30,7 @@ VERBS = (
     "schema",
     "unit",
     "replay",
+    "drill",
 )
 
 
