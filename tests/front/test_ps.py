@@ -171,3 +171,14 @@ def test_foreground_runs_are_listed(cli: Cli, daemon: Daemon, layout: Layout) ->
     finally:
         run.close()
     assert [s["name"] for s in cli("ps", "--json").json["services"]] == ["web", "worker"]
+
+
+def test_the_rungs_are_told_in_words() -> None:
+    """`ps -v`: what works here, and what is done instead; long reasons are wrapped."""
+    told = {"kill": "yes", "memory release": "needs Linux 5.15", "freeze": "SIGSTOP only: " + "no cgroup " * 12}
+    lines = ps.rungs(told, 80)
+    assert lines[0] == "on this machine, as tried:"
+    assert "  kill:                   yes" in lines
+    assert "  memory release:         needs Linux 5.15" in lines
+    assert all(len(line) <= 80 for line in lines)
+    assert ps.rungs({}, 80) == ["on this machine, as tried: nothing is known yet"]

@@ -25,23 +25,35 @@ def test_g7_each_answer_is_mapped(number: int, meaning: str) -> None:
     assert mrelease.outcome(number) == meaning
 
 
+class Kernel:
+    """Answers each call with one errno."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.asked: list[int] = []
+
+    def call(self, fd: int) -> int:
+        self.asked.append(fd)
+        return self.number
+
+
 def test_g7_einval_and_eagain_are_tried_three_times() -> None:
     """It is not dying yet, or its memory is locked: bounded."""
     for number in (errno.EINVAL, errno.EAGAIN):
-        asked: list[int] = []
-        releaser = mrelease.Releaser(lambda fd, n=number, asked=asked: asked.append(fd) or n)
+        kernel = Kernel(number)
+        releaser = mrelease.Releaser(kernel.call)
         assert releaser.release(7) == "again"
-        assert (asked, releaser.why) == ([7, 7, 7], "")
+        assert (kernel.asked, releaser.why) == ([7, 7, 7], "")
     answers = iter([errno.EINVAL, 0])
     assert mrelease.Releaser(lambda _: next(answers)).release(7) == "done"
 
 
 def test_g7_enosys_is_remembered() -> None:
     """A kernel before 5.15 is asked once."""
-    asked: list[int] = []
-    releaser = mrelease.Releaser(lambda fd: asked.append(fd) or errno.ENOSYS)
+    kernel = Kernel(errno.ENOSYS)
+    releaser = mrelease.Releaser(kernel.call)
     assert [releaser.release(fd) for fd in (7, 8)] == ["never", "never"]
-    assert asked == [7]
+    assert kernel.asked == [7]
     assert releaser.why == "needs Linux 5.15"
     assert releaser.start([os.dup(0)]) is False
 

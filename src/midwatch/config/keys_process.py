@@ -75,5 +75,6 @@ PROCESS: tuple[Key, ...] = (
         '"cgroup"',
     ),
     Key("pty", k.FLAG, False, "give it a terminal of its own", "true"),
+    Key("trace", k.FLAG, False, "let py-spy read its stacks when it hangs, also where Yama would forbid it", "true"),
     Key("port", k.PORT, Unset("none"), "the port it serves; a change restarts it", "8787"),
 )

@@ -70,6 +70,7 @@ def make_launch(report: Report, values: Values, around: Around) -> Launch:
         contain=values["contain"],
         stderr=values["output.stderr"],
         pty=values["pty"],
+        trace=values["trace"],
         port=values["port"],
         pass_manager=_passed(report, values),
         ambient=ambient,

@@ -76,11 +76,11 @@ def _unknown(
 
 
 def _suggest(name: str, names: list[str], keys: tuple[Key, ...], prefix: str) -> str:
-    if close := nearest(name, names):
-        return f"did you mean {prefix}{close}?"
     leaves = {key.parts[-1]: key.path for key in keys if len(key.parts) > 1}
     if not prefix and (path := leaves.get(name)):
         return f"did you mean {path}?"
+    if close := nearest(name, names):
+        return f"did you mean {prefix}{close}?"
     return f"known here: {', '.join(names)}"
 
 

@@ -8,6 +8,7 @@ Must not decide when to start.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +23,7 @@ from midwatch.policy import defaults
 if TYPE_CHECKING:
     from midwatch.engine.core import Engine, Service
 
+TRACE_GATE = os.path.join(os.path.dirname(__file__), "tracegate.py")
 Failed = Callable[[SpawnFailed], None]
 Phase = Literal["lookup", "prepare", "fork", "place", "exec"]
 
@@ -150,8 +152,12 @@ class Spawner:
         launch = run.launch
         spec = service.spec
         argv = list(launch.argv)
+        exe = target.exe
         if run.gate == "closed":
-            argv[0] = target.exe
+            argv[0] = exe
+        if launch.trace and sys.platform == "linux":
+            argv = [sys.executable, "-I", "-S", TRACE_GATE, str(engine.keeper_pid), exe, *argv]
+            exe = sys.executable
         notify = engine.notify.path_for(run.id) if engine.wants_notify(spec) else None
         if notify is not None:
             try:
@@ -166,7 +172,7 @@ class Spawner:
             op="spawn",
             run=run.id,
             argv=argv,
-            exe=target.exe,
+            exe=exe,
             env=self._passed(launch) | child_environment(spec, run, target.home, notify),
             cwd=launch.cwd,
             umask=launch.umask,

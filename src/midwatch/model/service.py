@@ -199,6 +199,7 @@ class Launch(msgspec.Struct, frozen=True, omit_defaults=True):
     port: int | None = None
     listen: tuple[str, ...] = ()  # HOST:PORT or a path: sockets that the keeper holds and passes on (LISTEN_FDS)
     pass_manager: tuple[str, ...] = ()  # variables of the outer manager that are let through (SVC-10)
+    trace: bool = False  # declare the keeper as its tracer, so that py-spy may read its stacks (Yama)
     ambient: tuple[str, ...] = ()  # names in `env` that only mirror the caller's shell: no reason to restart
 
 

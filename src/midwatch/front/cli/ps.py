@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 from midwatch.front.cli import instances, names, project
-from midwatch.front.cli.declare import ALL, JSON, NAMES, Verb
+from midwatch.front.cli.declare import ALL, JSON, NAMES, Opt, Verb
 from midwatch.front.cli.render import (
     NONE,
     clock,
@@ -26,13 +26,14 @@ from midwatch.front.cli.render import (
     wrap,
 )
 
+VERBOSE = Opt("verbose", ("-v", "--verbose"), "Also what midwatch can do on this machine, and what it cannot.")
 HEAD = ("NAME", "STATE", "PID", "UP", "MEM", "FDS", "RESTARTS")
 _RIGHT = frozenset({2, 3, 4, 5, 6})
 _QUALITY = {"upper-bound": "≤", "approximate": "~"}
 _CALM = {"up", "done", "stopped"}
 
 
-def _run(names: list[str], everything: bool, json: bool) -> int:
+def _run(names: list[str], everything: bool, verbose: bool, json: bool) -> int:
     picture = instances.look()
     shown = selected(picture, names, everything)
     running = picture.daemon is not None or any(known.row is not None for known in picture.services)
@@ -42,6 +43,8 @@ def _run(names: list[str], everything: bool, json: bool) -> int:
     else:
         for line in screen(rows, picture.daemon, width(), time.time()):
             print(line)
+        if verbose:
+            print("\n".join(rungs((picture.daemon or {}).get("rungs") or {}, width())))
         if not rows and (hint := elsewhere(picture, everything)):
             print(hint)
     if not running:
@@ -163,6 +166,15 @@ def _decision(row: dict[str, Any], now: float) -> str:
     return text
 
 
+def rungs(told: dict[str, str], room: int) -> list[str]:
+    """What midwatch can do on this machine, and what it does instead where it cannot."""
+    lines = [f"on this machine, as tried: {'nothing is known yet' if not told else ''}".rstrip()]
+    for name, words in told.items():
+        first, *more = wrap(f"{words}", max(20, room - 26))
+        lines += [f"  {name + ':':23} {first}", *(" " * 26 + piece for piece in more)]
+    return lines
+
+
 def _footer(daemon: dict[str, Any] | None) -> list[str]:
     if not daemon:
         return []
@@ -179,9 +191,9 @@ VERB = Verb(
         "(anonymous + shared + swapped; ≤ marks an upper bound), FDS is open/limit. Answers at once, also "
         "while a stop is under way. Without a daemon it lists what the record knows and exits 1."
     ),
-    examples=("midwatch ps", "midwatch ps -a --json", "midwatch ps shop/web"),
+    examples=("midwatch ps", "midwatch ps -v", "midwatch ps -a --json", "midwatch ps shop/web"),
     run=_run,
-    opts=(ALL, JSON),
+    opts=(ALL, VERBOSE, JSON),
     arg=NAMES,
     codes="Exit codes: 0 answered, 1 no daemon runs, 2 unknown name.",
 )
