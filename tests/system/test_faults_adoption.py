@@ -235,6 +235,8 @@ def test_a_home_seen_from_another_container(
     assert done.returncode == 0, done
     said = json.loads(done.stdout.splitlines()[-1])
     assert said == {"alive": [True] * 4, "states": {"a": "up", "b": "up"}}, done.stdout
+    told = [line["service"] for line in instance.journal("state.damaged") if "cannot be seen" in line["problem"]]
+    assert sorted(told) == (["p/a", "p/b"] if outside == "living" else [])
     for pid in before:
         if alive(pid):
             kill(pid)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,6 +168,7 @@ async def _begin(engine: Engine, records: dict[str, RunRecord], damaged: list[st
     unknown = [run for run in damaged if run not in adopted]
     await _clean_up(engine, [*others, *_unrecorded(engine, {*records, *adopted}, unknown)])
     kept = {where["fifo"] for run in adopted.values() for where in run.streams.values()}
+    _out_of_sight(engine, records, adopted)
     _empty(engine.layout.fifos, kept)
     _empty(engine.layout.notify, set())
     for service in list(engine.services.values()):
@@ -175,6 +177,29 @@ async def _begin(engine: Engine, records: dict[str, RunRecord], damaged: list[st
             _gone(engine, service, records.get(service.state.run or ""))
         else:
             _go_on(engine, service, run)
+
+
+def _out_of_sight(engine: Engine, records: dict[str, RunRecord], adopted: dict[str, Run]) -> None:
+    """A run of which no process is found here, while somebody holds its FIFO open: it lives in another container."""
+    for service in engine.services.values():
+        run = service.state.run or ""
+        if service.state.phase not in ALIVE or service.state.pid is None or run in adopted or run not in records:
+            continue
+        for fifo in (where.fifo for where in records[run].streams.values() if _held(where.fifo)):
+            words = f"a process that cannot be seen from here holds it: {run} was not ended, and may be a second copy"
+            engine.write("state.damaged", service=service.spec.id, run=run, fields={"path": fifo, "problem": words})
+
+
+def _held(fifo: str) -> bool:
+    """Has anybody this FIFO open for reading? Every run has, its own; the old keeper is gone."""
+    try:
+        fd = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW)  # ENXIO: nobody
+    except OSError:
+        return False
+    try:
+        return stat.S_ISFIFO(os.fstat(fd).st_mode)
+    finally:
+        os.close(fd)
 
 
 def _go_on(engine: Engine, service: Service, run: Run) -> None:
