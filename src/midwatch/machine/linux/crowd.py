@@ -11,7 +11,7 @@ import os
 import time
 
 from midwatch.machine.linux import cgroup, files
-from midwatch.machine.linux.forks import Forks
+from midwatch.machine.linux.forks import Concern, Forks
 from midwatch.machine.linux.handle import Budget
 from midwatch.machine.ports import Tree
 from midwatch.machine.tree import Scanner
@@ -51,10 +51,14 @@ class Crowd:
     def update(self, now: float) -> bool:
         """Look as far as it is needed; has `pids` been found anew?"""
         serial = self._forks.look(now)
-        if serial and serial == self._serial and now < self._due:
-            return False
+        concern: Concern = "perhaps"
+        if serial and now < self._due:
+            concern = "no" if serial == self._serial else self._forks.concerns(self._serial, self.pids)
+            if concern == "no":
+                self._serial = serial
+                return False
         found = self._by_group(now, serial) if self._group else None
-        return self._by_look(now, serial) if found is None else found
+        return self._by_look(now, serial, concern) if found is None else found
 
     def moved(self) -> bool:
         """Has somebody come or left since `update`? Only a cgroup can tell."""
@@ -81,7 +85,7 @@ class Crowd:
             return False
         assert self._group
         self._data, self._serial = data, serial
-        self._due, self._walk = now + LOOK_AGAIN, now + NESTED
+        self._due, self._walk = now + (CALM if serial else LOOK_AGAIN), now + NESTED
         self._nested = _has_groups(self._group)
         inside = cgroup.pids(self._group) if self._nested else {int(word) for word in data.split()} - {0}
         if inside is None:
@@ -91,11 +95,10 @@ class Crowd:
             self._due = now  # not yet placed, or it has left: ask at each look
         return True
 
-    def _by_look(self, now: float, serial: int) -> bool:
-        concern = self._forks.concerns(self._serial, self.pids) if serial else "perhaps"
+    def _by_look(self, now: float, serial: int, concern: Concern) -> bool:
         self._serial = serial
-        if concern == "perhaps":
-            self._due = min(self._due, now + (LOOK_AGAIN if serial else BLIND))
+        if concern != "yes":
+            self._due = min(self._due, now + (LOOK_AGAIN if concern == "perhaps" and serial else BLIND))
         if concern != "yes" and now < self._due:
             return False
         age = time.monotonic() - self._forks.looked if serial else _FRESH  # not older than the births we know of

@@ -14,11 +14,11 @@ from collections.abc import Iterable
 from typing import Literal
 
 from midwatch.machine.linux import files, procfs
+from midwatch.machine.procs import Stat
 
-Concern = Literal["no", "perhaps", "yes"]
+Concern = Literal["no", "perhaps", "yes", "blind"]  # perhaps: an orphan; blind: too many to look at
 _MOST_NEW = 512  # births looked at in one go: 8 us for each that still lives, 3 us for the others
 _MOST_KNOWN = 4096  # relations remembered
-_PIDS = 1 << 22
 
 
 class Forks:
@@ -32,7 +32,8 @@ class Forks:
         self._fd: int | None = None
         self._at, self._last = -1.0, 0
         self._touched: dict[int, int] = {}  # a pid -> serial at which somebody related to it was born
-        self._unsure = 0  # serial of the last birth that may concern anybody
+        self._orphan = self._blind = 0  # serial of the last birth that may concern anybody, and of a flood
+        self._again: list[int] = []  # numbers given out before their process could be seen
         try:
             if os.stat(f"{proc}/loadavg").st_dev == os.stat(proc).st_dev:  # else lxcfs stands in front of it
                 self._fd = os.open(f"{proc}/loadavg", os.O_RDONLY | os.O_CLOEXEC)
@@ -50,7 +51,7 @@ class Forks:
         last = int(word) if word.isdigit() else 0
         if last == 0:  # a sandbox's own /proc
             self._fd, self.serial = None, 0
-        elif last != self._last:
+        elif last != self._last or self._again:
             self.serial += 1
             self._births(last)
             self._last = last
@@ -59,24 +60,33 @@ class Forks:
     def concerns(self, since: int, pids: Iterable[int]) -> Concern:
         """Can somebody born after serial `since` belong to these?"""
         touched = self._touched
-        if any(touched.get(pid, 0) > since for pid in pids):
-            return "yes"
-        return "perhaps" if self._unsure > since else "no"
+        for pid in pids:  # no generator: this is asked for each tree in each pass
+            if touched.get(pid, 0) > since:
+                return "yes"
+        if self._blind > since:
+            return "blind"
+        return "perhaps" if self._orphan > since else "no"
 
     def _births(self, last: int) -> None:
+        again, self._again = self._again, []
         new = last - self._last
-        if not 0 < new <= _MOST_NEW or self._last == 0:
-            self._unsure = self.serial  # many, or the numbers began again
+        if new < 0 or new > _MOST_NEW or self._last == 0:
+            self._blind = self.serial  # many, or the numbers began again
             return
-        for pid in range(self._last + 1, last + 1):
+        for pid in (*again, *range(self._last + 1, last + 1)):
             data = files.read_record(f"{self._proc}/{pid}/stat")
             stat = procfs.stat(data) if data else None
-            if stat is None or procfs.is_thread(data or b""):
-                continue
-            related = {stat.ppid, stat.session, stat.pgrp} - {pid, self._keeper}
-            self._touched.update(dict.fromkeys(related, self.serial))
-            if stat.ppid == self._keeper:
-                self._unsure = self.serial
+            if stat is None:
+                if pid > self._last:
+                    self._again.append(pid)  # it has ended, or its fork is not through: once more
+            elif not procfs.is_thread(data or b""):
+                self._born(stat)
+
+    def _born(self, stat: Stat) -> None:
+        related = {stat.ppid, stat.session, stat.pgrp} - {stat.pid, self._keeper}
+        self._touched.update(dict.fromkeys(related, self.serial))
+        if stat.ppid == self._keeper:
+            self._orphan = self.serial
         if len(self._touched) > _MOST_KNOWN:
             self._touched.clear()
-            self._unsure = self.serial
+            self._blind = self.serial

@@ -113,7 +113,10 @@ class Process:
 
     def look(self, anyway: bool = False) -> bool | None:
         """Read what has changed: True something has, False nothing, None it is gone (a zombie is)."""
-        text = self._memory()
+        try:  # in line: this is what happens to each process in each pass
+            text = os.pread(self._fd, _SMALL, 0) if self._fd is not None else self._memory()
+        except OSError:
+            return None
         if text is None:
             return None
         if text == self._statm and not anyway:

@@ -1,6 +1,6 @@
 """A tree under the meter: `read` as often as the pace wants, at a few microseconds while nothing happens.
 
-Every look tells held memory; descriptors and CPU time are counted each 5 s, threads and device I/O each 10 s, and only
+Every look tells held memory; descriptors and CPU time are counted each 5 s, threads and device I/O each 15 s, and only
 of processes that have used the CPU since. What is kept open is bounded by a budget that all meters share (handle.py).
 A sum over several processes is an upper bound. Must not judge a number. Tests: tests/machine/test_meter.py.
 """
@@ -20,7 +20,7 @@ from midwatch.machine.tree import Scanner
 from midwatch.model.sample import Quality, Reading, TreeSample
 
 COUNT = 5.0  # seconds between counts of descriptors and CPU time
-SLOW = 2  # every second of these: threads and device I/O, and a status that statm did not ask for
+SLOW = 3  # every third of these: threads and device I/O, and a status that statm did not ask for
 LIMIT = 60.0  # seconds a descriptor limit is believed
 _MOST_KEPT = 8192
 _SIZED = (6, 2)  # since then the size of /proc/PID/fd is the number of descriptors
@@ -73,6 +73,7 @@ class TreeMeter:
         self._fd_limit: int | None = None
         self._threads: int | None = None
         self._unsteady = False  # the sum on hand was taken while somebody came or left: take it again
+        self._left = False  # somebody has, since the last count
         self._gone = [0, 0, 0]  # CPU ns, bytes read and written of members that have left
         self._used: list[int | None] = [None, None, None]
 
@@ -129,12 +130,15 @@ class TreeMeter:
     def _drop(self, process: handle.Process) -> None:
         self._procs.pop(process.pid, None)
         process.close()
+        self._left = True
         for at, value in enumerate((process.cpu_ns, process.read, process.written)):
             self._gone[at] += value or 0
 
     def _count(self, now: float, ran: list[handle.Process], slow: bool) -> bool:
         """The dear numbers, of those who ran since the last time; has held memory moved?"""
-        self._count_at, self._round = now + COUNT, self._round + 1
+        first = self._round == 0
+        self._count_at = now + (COUNT * (1 + self._tree.main.pid % 16) / 16 if first else COUNT)  # not all in one pass
+        self._round += 1
         moved = False
         for process in ran:
             if slow:
@@ -151,7 +155,9 @@ class TreeMeter:
             self._fds = fds if main.there() else None
         if main is not None and now >= self._limit_at:
             self._fd_limit, self._limit_at = handle.descriptor_limit(main.pid), now + LIMIT
-        self._tally()
+        if first or ran or self._left:
+            self._left = False
+            self._tally()
         return moved
 
     def _tally(self) -> None:
