@@ -246,6 +246,14 @@ def linux(tmp_path: Path) -> Iterator[LinuxWorld]:
 
 
 @pytest.fixture
+def contained(tmp_path: Path) -> Iterator[World]:
+    """Only the real one, with cgroups."""
+    opened = open_world("linux", True, tmp_path)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
 def launch() -> Any:
     return a_launch
 
