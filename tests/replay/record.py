@@ -14,8 +14,10 @@ from typing import Any
 import msgspec
 from tests.policy.conftest import World
 
-from midwatch.model.event import Changed, Due, Permit, PortBusy, Probed, Resumed, SpawnFailed, Wedged, Woke
-from midwatch.model.service import FileWatch, Probe, Schedule
+from midwatch.model.event import (
+    Changed, Due, Eased, Permit, PortBusy, Probed, Resumed, SpawnFailed, Tripped, Wedged, Woke,
+)  # fmt: skip
+from midwatch.model.service import DrainRules, FileWatch, MemoryLines, Probe, Schedule
 
 FOLDER = Path(__file__).parent
 
@@ -148,9 +150,32 @@ def watched() -> World:
     return _stopped(w)
 
 
+def guarded() -> World:
+    """A leak drained at its soft line, a drain that is late, an explosion ended at the hard line, a machine in danger."""
+    rules = {"memory": MemoryLines(1000 << 20, 2000 << 20), "drain": DrainRules(signal=10), "drain_code": 12}
+    w = World("agents/coder", **rules).come_up()
+    steps: tuple[tuple[Any, Any, int, float], ...] = (
+        ("memory", "warn", 850, 10.0), ("memory", "soft", 1001, 10.0), ("memory", "soft", 1003, 10.0),
+        ("memory", "hard", 1990, 0.0), ("host", "hard", 900, 2.0),
+    )  # fmt: skip
+    for guard, level, mib, polite in steps:
+        words = f"holds {mib} MiB"
+        w.feed(Tripped(str(w.state.run), guard, level, mib << 20, 1000 << 20, "exact", words, polite), 600.0)
+        if level == "warn":
+            w.feed(Eased(str(w.state.run), guard), 300.0)
+        elif level == "soft" and mib == 1001:
+            w.exit(12, 20.0)
+        else:
+            w.tick() if w.state.phase == "up" else None
+            w.exit(signal=15 if polite else 9, after=0.4)
+            w.tree_gone(ended=1)
+        w.come_up()
+    return _stopped(w)
+
+
 HISTORIES: tuple[Callable[[], World], ...] = (
     outage, drain_loop, spinner, wedged, hard_to_stop, never_started, launcher, port_conflict, nightly,
-    watched,
+    watched, guarded,
 )  # fmt: skip
 
 
