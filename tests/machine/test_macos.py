@@ -57,6 +57,13 @@ class FakeLib(Libproc):
         self.args: dict[int, bytes] = {}
         self.servers = {50, 51}
         self.paths: dict[int, bytes] = {}
+        self.usages: dict[int, bytes] = {}
+        self.sysctls: dict[str, bytes] = {
+            "hw.memsize": struct.pack("=Q", 16 << 30),
+            "kern.memorystatus_level": struct.pack("=i", 25),
+            "kern.memorystatus_vm_pressure_level": struct.pack("=i", 2),
+            "vm.swapusage": struct.pack("=3QIi", 4 << 30, 1 << 30, 3 << 30, 16384, 1),
+        }
 
     def pids(self) -> list[int]:
         return list(self.table)
@@ -68,7 +75,7 @@ class FakeLib(Libproc):
         return self.args.get(pid)
 
     def rusage(self, pid: int) -> bytes | None:
-        return rusage(pid * 100, 0) if pid in self.table else None
+        return self.usages.get(pid, rusage(pid * 100, 0)) if pid in self.table else None
 
     def descriptors(self, pid: int) -> bytes | None:
         return struct.pack("=iIiI", 0, 1, 5, structs.FDTYPE_SOCKET) if pid in self.table else None
@@ -81,6 +88,12 @@ class FakeLib(Libproc):
 
     def boot_session(self) -> str:
         return "BOOT"
+
+    def named(self, name: str, size: int) -> bytes | None:
+        return self.sysctls.get(name)
+
+    def timebase(self) -> bytes:
+        return struct.pack("=2I", 125, 3)
 
 
 @pytest.fixture
@@ -131,6 +144,10 @@ def test_no_bytes_make_a_parser_raise(data: bytes) -> None:
     """Torn buffers give nothing."""
     structs.bsdinfo(data)
     structs.footprint(data)
+    structs.usage(data)
+    structs.swap(data)
+    structs.timebase(data)
+    structs.integer(data)
     structs.marker(data)
     structs.descriptors(data)
     structs.listening(data)
@@ -274,3 +291,60 @@ def test_without_a_clock_for_sleep_nothing_is_claimed(mac: Any) -> None:
     machine, _, _ = mac
     assert machine.suspended() == 0.0
     assert machine.settle() == ""
+
+
+def test_the_rest_of_rusage() -> None:
+    """User and system time, the start in ticks and device I/O stand at their documented places."""
+    usage = structs.usage(rusage(5, 9))
+    assert usage == structs.Usage(5, 9, start=1008, cpu=1000 + 1001, read_bytes=1016, written_bytes=1017)
+    assert structs.usage(rusage(5, 9)[:200]) is None
+    assert abs(structs.timebase(struct.pack("=2I", 125, 3)) - 125 / 3 / 1e9) < 1e-18
+    assert structs.timebase(b"") == 1e-9
+
+
+def test_a_tree_under_the_meter_is_an_upper_bound(mac: tuple[MacMachine, FakeLib, Tree]) -> None:
+    """guards 2.5: the sum of phys_footprint, never confirmed; one process alone is exact."""
+    machine, lib, tree = mac
+    reading = machine.meter(tree)
+    sample = reading.read(1.0)
+    assert (sample.held.value, sample.held.quality, sample.members) == ((50 + 51 + 60) * 100, "upper-bound", 3)
+    assert sample.largest == (60, 6000)
+    assert sample.fds == 2
+    assert sample.cpu_s
+    assert abs(sample.cpu_s - 3 * 2001 * 125 / 3 / 1e9) < 1e-9
+    assert (sample.read_bytes, sample.written_bytes) == (3 * 1016, 3 * 1017)
+    assert machine.confirm(tree, 1).quality == "absent"
+    assert machine.counter_error() == 0
+    assert machine.pressure() is None
+    del lib.table[51], lib.table[60]
+    alone = reading.read(10.0)
+    assert (alone.held.value, alone.held.quality, alone.peak_bytes) == (5000, "exact", None)
+    lib.usages[50] = rusage(5000, 9000)
+    assert reading.read(11.0).peak_bytes == 9000
+    assert reading.read(12.0).peak_bytes is None
+    reading.close()
+
+
+def test_a_recycled_pid_on_a_mac_is_nobody(mac: tuple[MacMachine, FakeLib, Tree]) -> None:
+    """The start in the same answer as the number tells another process, also between two full looks."""
+    machine, lib, tree = mac
+    reading = machine.meter(tree)
+    reading.read(1.0)
+    data = bytearray(rusage(1 << 40, 0))
+    struct.pack_into("=Q", data, 16 + 8 * 8, 77)
+    lib.usages[51] = bytes(data)
+    sample = reading.read(1.5)
+    assert (sample.members, sample.held.value) == (2, (50 + 60) * 100)
+
+
+def test_the_macs_own_numbers(mac: tuple[MacMachine, FakeLib, Tree]) -> None:
+    """What is available comes as a share of the memory; the pressure level is the kernel's."""
+    machine, lib, _ = mac
+    sample = machine.host_sample()
+    assert (sample.total_bytes, sample.available_bytes) == (16 << 30, 4 << 30)
+    assert (sample.swap_total_bytes, sample.swap_free_bytes, sample.level) == (4 << 30, 1 << 30, 2)
+    assert (sample.some, sample.limit_bytes, sample.limit_source) == (None, 16 << 30, "hw.memsize")
+    assert machine.memory_basis() == (16 << 30, "hw.memsize")
+    lib.sysctls.clear()
+    empty = machine.host_sample()
+    assert (empty.total_bytes, empty.available_bytes, empty.level) == (None, None, None)
