@@ -15,6 +15,7 @@ from midwatch.model.identity import Now
 
 if TYPE_CHECKING:
     from midwatch.engine.core import Engine, Service
+    from midwatch.engine.run import Run
 
 SCHEMA_VERSION = 1
 
@@ -34,15 +35,8 @@ def status_of(engine: Engine, service: Service, now: Now) -> dict[str, Any]:
     state = service.state
     run = service.run
     alive = run is not None and run.tree is not None and not run.exited and run.released
-    memory: dict[str, Any] = {"held_bytes": None, "quality": "absent"}
-    fds: dict[str, Any] = {"open": None, "soft_limit": None}
-    if alive and run is not None and run.tree is not None:
-        reading = engine.machine.held(run.tree)
-        memory = {"held_bytes": reading.value, "quality": reading.quality}
-        used, limit = engine.machine.open_fds(run.tree.main.pid)
-        fds = {"open": used, "soft_limit": limit}
-    memory["soft_bytes"] = None
-    memory["hard_bytes"] = service.spec.launch.memory_hard
+    memory, fds = _measured(engine, run if alive else None)
+    memory |= engine.guards.lines(service)
     retry = state.wake_at if state.phase in ("backoff", "degraded", "held", "waiting") else None
     return {
         "name": service.spec.name,
@@ -70,6 +64,21 @@ def status_of(engine: Engine, service: Service, now: Now) -> dict[str, Any]:
     }
 
 
+def _measured(engine: Engine, run: Run | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Memory and descriptors of a living run: the sampler's last look where there is one, at most 2 s old."""
+    memory: dict[str, Any] = {"held_bytes": None, "quality": "absent"}
+    fds: dict[str, Any] = {"open": None, "soft_limit": None}
+    if run is None or run.tree is None:
+        return memory, fds
+    sample = engine.guards.sample(run)
+    reading = engine.machine.held(run.tree) if sample is None else sample.held
+    memory = {"held_bytes": reading.value, "quality": reading.quality}
+    if sample is not None and sample.fds is not None:
+        return memory, {"open": sample.fds, "soft_limit": sample.fd_limit}
+    used, limit = engine.machine.open_fds(run.tree.main.pid)
+    return memory, {"open": used, "soft_limit": limit}
+
+
 def _contained(containment: Containment) -> str:
     return "cgroup" if containment.kill else "tree"
 
@@ -85,4 +94,5 @@ def _daemon(engine: Engine) -> dict[str, Any]:
         "held_bytes": held,
         "cpu_s": round(time.process_time(), 3),
         "rungs": machine.host().rungs | engine.rehearsed,
+        "guard": engine.guards.state(),
     }

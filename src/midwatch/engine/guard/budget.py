@@ -48,7 +48,7 @@ class Budget:
 
     def of(self, service: Service) -> Lines:
         """A service's lines."""
-        if not self._lines:
+        if service.spec.id not in self._lines:
             self._compute()
         return self._lines[service.spec.id]
 

@@ -12,8 +12,6 @@ import os
 import select
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from midwatch.model.action import Note
 from midwatch.model.event import Tripped
 from midwatch.model.sample import HostSample
@@ -158,14 +156,3 @@ def _tree(watch: Watch, at: float) -> Tree:
         priority=watch.service.spec.rules.priority,
         quality=sample.held.quality,
     )
-
-
-def state_of(guard: HostGuard) -> dict[str, object]:
-    """For `ps`."""
-    sample = guard.sample
-    return {
-        "level": guard.state.level,
-        "available_bytes": sample.available_bytes if sample else None,
-        "held_bytes": guard.held,
-        **({"host": msgspec.to_builtins(sample)} if sample else {}),
-    }

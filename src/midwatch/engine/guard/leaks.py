@@ -176,7 +176,7 @@ class Leaks:
         rules = watch.service.spec.rules.fds
         pools = rules.pools if rules is not None else {}
         growing = [key for key, answer in known.answers.items() if isinstance(answer, Finding)]
-        found = signs.signs(snapshot, known.half, pools or None, growing)  # type: ignore[arg-type]
+        found = signs.signs(snapshot, known.half, pools or None, growing)
         if (low := signs.low_limit(limit)) is not None:
             found.append(low)
         ground = signs.base(known.base)

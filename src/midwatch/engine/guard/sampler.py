@@ -32,6 +32,7 @@ from midwatch.record.series import Row, Series
 
 if TYPE_CHECKING:
     from midwatch.engine.core import Engine, Service
+    from midwatch.engine.run import Run
 
 Pass = list[tuple[Watch, TreeSample | None]]
 _SLACK = 0.02  # s: who is due so soon comes along
@@ -278,6 +279,32 @@ class Sampler:
         number = _number(run_id)
         rows = series.read(self.series.folder, run.service)[0] if run is not None else []
         return [series.shown(row) for row in rows if row.run == number]
+
+    def sample(self, run: Run) -> TreeSample | None:
+        """The last look at a run, unless it is old."""
+        watch = self.watches.get(run.service)
+        found = watch.sample if watch is not None and watch.run is run else None
+        fresh = found is not None and self._engine.machine.now().awake - found.at <= 2 * defaults.PACE_MOST
+        return found if fresh else None
+
+    def lines(self, service: Service) -> dict[str, Any]:
+        """A service's lines for `ps`, and who holds the hard one: the kernel, or we by looking."""
+        if not self.budget.basis:
+            return {"warn_bytes": None, "soft_bytes": None, "hard_bytes": service.spec.launch.memory_hard, "by": None}
+        lines, run = self.budget.of(service), service.run
+        kernel = run is not None and run.containment.memory is not None and run.launch.memory_hard is not None
+        by = None if lines.hard is None else "cgroup" if kernel else "polling"
+        return {"warn_bytes": lines.warn, "soft_bytes": lines.soft, "hard_bytes": lines.hard, "by": by}
+
+    def state(self) -> dict[str, Any]:
+        """The guard itself for `ps`."""
+        budget, host = self.budget, self.host
+        return {
+            "level": host.state.level, "period_s": round(self.period, 3), "late_s": round(self.late, 3),
+            "read_us": round(self.cost * 1e6, 1), "held_bytes": host.held, "budget_bytes": budget.whole,
+            "reserve_bytes": budget.reserve, "basis_bytes": budget.basis, "basis": budget.source,
+            "available_bytes": host.sample.available_bytes if host.sample is not None else None,
+        }  # fmt: skip
 
     def after_gap(self) -> None:
         """Nobody was awake: slopes and lateness of that time are nobody's."""

@@ -25,8 +25,8 @@ class Watch:
     """What the sampler holds of one run."""
 
     __slots__ = (
-        "detail_at", "due", "ended", "kernel", "last", "lines", "meter", "number", "period", "restless", "run", "sample",
-        "service", "state", "sure", "tree", "value", "walk_at", "walking", "walks",
+        "detail_at", "due", "ended", "kernel", "last", "lines", "meter", "number", "period", "restless", "run",
+        "sample", "service", "state", "sure", "tree", "value", "walk_at", "walking", "walks",
     )  # fmt: skip
 
     def __init__(self, service: Service, run: Run, tree: Tree, meter: Meter, state: MemoryState | None) -> None:
