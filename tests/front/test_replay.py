@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ import pytest
 from tests.front.conftest import Done
 
 from midwatch import config
+from midwatch.front.cli import backtest
 from midwatch.model import event as ev
 from midwatch.model.action import Note
 from midwatch.model.exit import ExitFacts
 from midwatch.model.identity import Now
+from midwatch.policy.replay import NOT_RECORDED, Compared
 from midwatch.policy.step import initial, step
 
 Cli = Callable[..., Done]
@@ -107,3 +110,44 @@ def test_not_a_journal(cli: Cli, tmp_path: Path) -> None:
     done = cli("replay", str(tmp_path / "none.jsonl"))
     assert done.code == 1
     assert "is not a journal" in done.err
+
+
+def test_what_would_have_changed_by_service(cli: Cli, journal: Path, tmp_path: Path) -> None:
+    """The first other decision with both sides' arithmetic, counts of what differs, the waits, and what guards say."""
+    other = tmp_path / "other.toml"
+    other.write_text(TOML + 'backoff = { first = "3s", jitter = 0.0 }\n')
+    out = cli("replay", str(journal), "--config", str(other)).out
+    assert "shop/web: 3 of 7 decisions" in out
+    assert out.count("recorded:") == 1, "only the first"
+    assert "next try in 3 s" in out.partition("now:")[2]
+    assert re.search(r"waits in all +3\.\ds +9s", out), out
+    assert "the same: 2 other kinds" in out
+    assert "when other lines would have been crossed is not recorded" in " ".join(out.split())
+    found = cli("replay", str(journal), "--config", str(other), "--json").json["services"]["shop/web"]
+    assert (found["different"], found["guards"], found["first"]["input"]) == (3, 0, "exited")
+    assert found["waits_ms"]["now"] == 9000
+    assert found["counts"]["exit crash"] == {"recorded": 2, "now": 2}
+
+
+def test_nothing_would_have_changed(cli: Cli, journal: Path, tmp_path: Path) -> None:
+    """The same rules in another file: said for each service; one that the file has not is named."""
+    same, none = tmp_path / "same.toml", tmp_path / "none.toml"
+    same.write_text(TOML)
+    none.write_text(TOML.replace("service.web", "service.other"))
+    alike = cli("replay", str(journal), "--config", str(same)).out
+    assert "shop/web: nothing would have changed in 7 decisions" in alike
+    out = cli("replay", str(journal), "--config", str(none)).out
+    assert "not in that file, so decided by their own rules: shop/web" in out
+
+
+def test_guards_are_counted_where_they_are_recorded() -> None:
+    """A proposal that the other lines would not have met is told apart, in neither column."""
+    tripped = (("guard.tripped", {"guard": "memory", "level": "hard", "decision": "530M held"}),)
+    one = Compared("2026-06-02T02:31:00.000Z", 1.0, "shop/web", "tripped", tripped, tripped, True)
+    gone = Compared("", 2.0, "shop/web", "tripped", tripped, (), False, f"{NOT_RECORDED}: no hard line then")
+    services = backtest.by_service([one, gone])
+    assert services["shop/web"]["guards"] == 2
+    assert backtest.document(services, dict)["shop/web"]["counts"] == {"guard memory hard": {"recorded": 1, "now": 1}}
+    text = "\n".join(backtest.screen(services, 80))
+    assert "2 proposals of guards are in the record" in text
+    assert "not recorded: no hard line then" in text

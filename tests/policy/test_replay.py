@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from midwatch.model.service import Probe, Window
+from midwatch.model.event import Probed, Tripped
+from midwatch.model.service import MemoryLines, Probe, Window
 from midwatch.policy.replay import NOT_RECORDED, replay
 
 
@@ -120,3 +121,51 @@ def test_other_rules_take_exits_of_runs_that_were_not_ready(world: Any) -> None:
     rules = replace(w.rules, budgets=replace(w.rules.budgets, crash_hard=1))
     exits = [c for c in replay(first, recorded(w), {"p/web": rules}) if c.cause == "exited"]
     assert [c.replayed[-1][0] for c in exits] == ["supervision.gave_up"] * 3
+
+
+def guarded(world: Any, hard: int) -> tuple[Any, dict[str, Any]]:
+    """A run that a guard ended at `hard`, its stop, its end, and the next one's crash; with the snapshot before."""
+    w = world(memory=MemoryLines(hard=hard))
+    first = snapshot(w.state)
+    w.come_up()
+    w.feed(Tripped(str(w.state.run), "memory", "hard", 530, hard, words="530 B held", polite=5.0), 10.0)
+    w.exit(0, 1.0, signal=15)
+    w.tree_gone()
+    w.lives((1, 1.0))
+    return w, first
+
+
+def test_a_journal_with_guards_is_decided_the_same(world: Any) -> None:
+    """What guards proposed is an input like any other."""
+    w, first = guarded(world, 512)
+    found = replay(first, recorded(w))
+    assert "tripped" in [c.cause for c in found]
+    assert [c for c in found if not c.same] == []
+
+
+def test_under_a_higher_line_what_the_run_would_have_done_is_not_recorded(world: Any) -> None:
+    """The line would not have been reached: no stop, and the recorded end came of one. Later runs are judged again."""
+    w, first = guarded(world, 512)
+    for memory, words in ((MemoryLines(hard=1 << 30), "under the hard line of 1 GiB"), (None, "no hard line then")):
+        found = replay(first, recorded(w), {"p/web": replace(w.rules, memory=memory)})
+        unknown = [c for c in found if c.remark.startswith(NOT_RECORDED)]
+        assert [c.cause for c in unknown] == ["tripped", "exited", "tree_gone"]
+        assert words in unknown[0].remark
+        assert "it was stopped, and would not have been" in unknown[1].remark
+        last = [c for c in found if c.cause == "exited"][-1]
+        assert dict(last.replayed)["run.exited"]["cause"] == "crash"
+
+
+def test_what_the_other_rules_had_stopped_before_has_no_recorded_end(world: Any) -> None:
+    """Stopped for its health now, not then: how it would have ended is nowhere to be read."""
+    probe = Probe(tcp="x:1", failures=3)
+    w = world(health=probe)
+    first = snapshot(w.state)
+    w.come_up()
+    for _ in range(2):
+        w.feed(Probed(str(w.state.run), "health", False, "refused"), 1.0)
+    w.exit(3, 60.0)
+    strict = replace(w.rules, health=replace(probe, failures=1))
+    found = replay(first, recorded(w), {"p/web": strict})
+    assert "stop.begin" in [event for event, _ in next(c for c in found if c.cause == "probed").replayed]
+    assert "it would have been stopped before" in found[-1].remark

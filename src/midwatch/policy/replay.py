@@ -1,8 +1,9 @@
 """The back-test: recorded inputs through `step` again, and each decision beside the recorded one.
 
 Lines are journal lines as dicts, read by record/. An input stands on the first line it caused; the lines of the same
-service up to the next input are what was decided then. With other rules the world (spawns, exits, probes) is taken from
-the record, only the decisions are new. What cannot be known says "not recorded". Tests: tests/policy/test_replay.py.
+service up to the next input are what was decided then. With other rules the world (spawns, exits, probes, what guards
+measured) is taken from the record, only the decisions are new: what a run would have done after a stop or a line that
+only one side has is nowhere to be read. What cannot be known says "not recorded". Tests: tests/policy/test_replay.py.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from midwatch.model.action import Note
 from midwatch.model.identity import Now
 from midwatch.model.service import Rules
 from midwatch.model.state import ServiceState
+from midwatch.model.units import format_bytes
 from midwatch.policy.events import EVENTS
 from midwatch.policy.step import step
 
@@ -46,6 +48,7 @@ def replay(
 ) -> list[Compared]:
     """Every recorded input after `snapshot` ({"now", "states"}), stepped again. `rules`: other rules by service id."""
     states = _states(snapshot, rules or {})
+    stopped: set[str] = set()  # runs that we ended in the record
     found: list[Compared] = []
     for group in _groups(lines):
         head = group[0]
@@ -55,12 +58,16 @@ def replay(
         name = str(head.get("service") or "")
         event = msgspec.convert(head["input"], ev.Event)  # type: ignore[var-annotated, arg-type, unused-ignore]
         recorded = _decisions(group)
+        stopped |= {str(fields.get("run_id")) for kind, fields in recorded if kind in ("stop.begin", "stop.kill")}
         tag, at, awake = str(head["input"]["e"]), str(head.get("ts", "")), float(head["awake"])
         state = states.get(name)
         if state is None:
             found.append(Compared(at, awake, name, tag, recorded, (), False, NOT_RECORDED))
             continue
         if name in (rules or {}):
+            if remark := _elsewhere(event, state, stopped):
+                found.append(Compared(at, awake, name, tag, recorded, (), False, f"{NOT_RECORDED}: {remark}"))
+                continue
             event, state = _other_rules(event, state, awake)
         done = step(state, event, Now(awake, 0.0, ""))
         states[name] = done.state
@@ -108,6 +115,24 @@ def _same(recorded: Decisions, replayed: Decisions) -> bool:
         return False
     both = [(old, new) for (_, old), (_, new) in zip(recorded, replayed, strict=True)]
     return all(old.get(key) == value for old, new in both for key, value in new.items() if key not in _WORDS)
+
+
+def _elsewhere(event: ev.Event, state: ServiceState, stopped: set[str]) -> str:
+    """Why the record does not know what the other rules would have met; empty: it does."""
+    if isinstance(event, ev.Tripped) and event.guard == "memory" and event.level != "warn":
+        line = getattr(state.rules.memory, event.level, None)
+        if line is None:
+            return f"there is no {event.level} line then; what it would have held later"
+        if isinstance(line, int) and event.value < line:
+            held = f"{format_bytes(event.value)} held is under the {event.level} line of {format_bytes(line)}"
+            return f"{held}; what it would have held later"
+    if not isinstance(event, ev.Exited | ev.TreeGone) or event.run != state.run:
+        return ""
+    if event.run in stopped and state.phase in ("starting", "up"):
+        return "it was stopped, and would not have been; how long it would have lived"
+    if event.run not in stopped and state.phase == "stopping":
+        return "it would have been stopped before; how it would have ended"
+    return ""
 
 
 def _other_rules(event: ev.Event, state: ServiceState, awake: float) -> tuple[ev.Event, ServiceState]:

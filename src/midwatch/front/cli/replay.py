@@ -1,7 +1,7 @@
 """`midwatch replay JOURNAL`: put the recorded events through the rules again.
 
-Shows each decision, and with --config what another configuration would have decided instead. Where the
-journal lacks a fact the line says "not recorded". Starts nothing and changes nothing. Must not decide:
+Shows each decision that differs, and with --config what would have changed under another configuration (backtest.py).
+Where the journal lacks a fact the line says "not recorded". Starts nothing and changes nothing. Must not decide:
 policy/replay.py does. Tests: tests/front/test_replay.py.
 """
 
@@ -13,32 +13,45 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from midwatch.front.cli import history
+from midwatch.front.cli import backtest, history
 from midwatch.front.cli.declare import JSON, Arg, Failure, Opt, Verb
-from midwatch.front.cli.render import clock, say_json
+from midwatch.front.cli.render import clock, say_json, width
 
 
 def _run(journal: str, config: str | None, everything: bool, json: bool) -> int:
     from midwatch.policy.replay import NOT_RECORDED, replay
 
+    rules = _rules(config)
     try:
-        found = replay(None, lines_of(Path(journal)), _rules(config))
+        found = replay(None, lines_of(Path(journal)), rules)
     except (ValueError, KeyError) as error:
         raise Failure(f"{journal} was written by another version ({error}); nothing was replayed") from None
-    missing = [one for one in found if one.remark == NOT_RECORDED]
-    different = [one for one in found if not one.same and one.remark != NOT_RECORDED]
+    missing = [one for one in found if backtest.unknown(one)]
+    different = [one for one in found if not one.same and not backtest.unknown(one)]
+    services = backtest.by_service(one for one in found if rules is None or one.service in rules)
     counts = {"inputs": len(found), "different": len(different), "not_recorded": len(missing)}
     if json:
-        say_json({"journal": journal, **counts, "decisions": [as_json(one) for one in found]})
+        by = backtest.document(services, as_json)
+        say_json({"journal": journal, **counts, "services": by, "decisions": [as_json(one) for one in found]})
     else:
-        for one in found if everything else [*different, *missing] if not config else different:
+        for one in found if everything else [] if rules is not None else [*different, *missing]:
             for line in told(one):
                 print(line)
+        for line in backtest.screen(services, width()) if rules is not None else []:
+            print(line)
+        _strangers(rules, found)
         print(
             f"{len(found)} recorded events: {len(found) - len(different) - len(missing)} decided the same, "
             f"{len(different)} differently, {len(missing)} {NOT_RECORDED}"
         )
     return 1 if different and config is None else 0
+
+
+def _strangers(rules: dict[str, Any] | None, found: list[Any]) -> None:
+    """Services of the journal that the file does not have were decided by their own rules."""
+    others = sorted({one.service for one in found} - set(rules or {}))
+    if rules is not None and others:
+        print(f"not in that file, so decided by their own rules: {', '.join(others[:8])}")
 
 
 def _rules(config: str | None) -> dict[str, Any] | None:
@@ -93,16 +106,9 @@ def told(one: Any) -> list[str]:
     if one.remark:
         return [f"{head}  {one.remark}"]
     if one.same:
-        return [f"{head}  same: {_words(one.recorded)}"]
-    return [head, f"    recorded: {_words(one.recorded)}", f"    now:      {_words(one.replayed)}"]
-
-
-def _words(decisions: Iterable[tuple[str, Any]]) -> str:
-    said = []
-    for event, fields in decisions:
-        why = fields.get("decision") or fields.get("reason") or fields.get("cause") or ""
-        said.append(f"{event} ({why})" if why else event)
-    return "; ".join(said) or "nothing"
+        return [f"{head}  same: {backtest.arithmetic(one.recorded)}"]
+    then, now = backtest.arithmetic(one.recorded), backtest.arithmetic(one.replayed)
+    return [head, f"    recorded: {then}", f"    now:      {now}"]
 
 
 VERB = Verb(
@@ -111,9 +117,8 @@ VERB = Verb(
     detail=(
         "Without --config every decision has to come out as recorded. With --config the recorded world "
         "(starts, exits, "
-        "probes) meets the rules of another file: what would it have decided? Facts that the journal lacks "
-        "are "
-        "'not recorded'. Nothing is started."
+        "probes, what guards measured) meets the rules of another file: by service the first decision that would have "
+        "been another, and how many of each kind. Facts that the journal lacks are 'not recorded'. Nothing is started."
     ),
     examples=(
         "midwatch replay ~/.local/state/midwatch/journal",
