@@ -68,6 +68,8 @@ class World:
             assert EVENTS[note.event].source == "policy"
         if isinstance(event, Ask | NewRules) and event.job:
             self.jobs.setdefault(event.job, [])
+        if isinstance(event, Spawned | SpawnFailed) and before.phase in ("starting", "stopping"):
+            self.born.add(event.run)
         self._check_actions(event, actions)
         row = CELLS[before.phase, key_of(event)]
         assert self.state.phase == before.phase or self.state.phase in row.leads_to, (before.phase, event, row)
@@ -78,12 +80,11 @@ class World:
         assert msgspec.convert(msgspec.to_builtins(self.state), type(self.state)) == self.state
 
     def _check_actions(self, event: Any, actions: list[Any]) -> None:
-        if isinstance(event, Spawned | SpawnFailed):
-            self.born.add(event.run)
         if isinstance(event, Exited | SpawnFailed | PortBusy) and event.run == self.alive:
             self.alive = None
         kinds = [type(a) for a in actions]
-        if Signal in kinds and any(isinstance(a, Note) and a.fields.get("reason") == "unhealthy" for a in actions):
+        ours = ("unhealthy", "memory_guard", "fd_guard")
+        if Signal in kinds and any(isinstance(a, Note) and a.fields.get("reason") in ours for a in actions):
             assert Capture in kinds[: kinds.index(Signal)], "HLT-7: evidence comes before the signal"
         for action in actions:
             if isinstance(action, Note) and action.event == "run.exited":

@@ -1,4 +1,4 @@
-"""What is decided when a guard proposes: warn, drain, end; intents, causes, budgets (F15-F17, 1.14, guards 6.2 and 11)."""
+"""What is decided when a guard proposes: warn, drain, end; intents, causes, budgets (F15-F17, 1.14, guards 6.2, 11)."""
 
 from __future__ import annotations
 
@@ -212,9 +212,12 @@ def test_over_its_budget_it_waits_longer_and_is_said_once(world: Any) -> None:
 
 def test_the_machine_may_ask_for_it_as_well(world: Any) -> None:
     """Host: like hard, with why."""
-    w = world(schedule=Schedule("0 3 * * *")).come_up() if False else world().come_up()
+    w = world().come_up()
     trip(w, "hard", "host", polite=2.0)
     assert w.done(Capture) == [Capture("p.web.1", "host")]
+    critical = world().come_up()
+    trip(critical, "hard", "host", polite=0.0)
+    assert critical.done(Capture) == [Capture("p.web.1", "host", freeze=True, stage=1)]
     ended(w)
     assert w.state.last_cause == "memory-guard"
 
@@ -248,7 +251,7 @@ def test_a_guard_hurries_a_stop_that_runs(world: Any) -> None:
 
 
 def test_leftovers_that_grow_are_hurried_no_further(world: Any) -> None:
-    """The main process is gone: `Kill` is at work already; a tree that is only being stopped is not touched politely."""
+    """The main process is gone, or the kill is at work already."""
     w = world().come_up()
     w.exit(1, strays=3)
     assert w.state.phase == "killing"
@@ -292,7 +295,7 @@ def test_a_new_engine_does_not_ask_twice(world: Any) -> None:
 
 
 def test_an_oom_kill_is_told_apart(world: Any) -> None:
-    """Guards 11: counted in its own group: `oom`; a bare 137 or SIGKILL: killed, sender unknown; ours only by intent."""
+    """Guards 11: counted in its own group: `oom`; a bare SIGKILL: `killed`, sender unknown; ours only by intent."""
     for facts, cause in (({"signal": 9, "oom_kills": 1}, "oom"), ({"signal": 9}, "killed"), ({"code": 137}, "crash")):
         w = world().come_up()
         w.exit(**facts)
@@ -304,7 +307,8 @@ def test_an_oom_kill_is_told_apart(world: Any) -> None:
 
 def test_descriptors_restart_only_when_asked_to_and_rarely(world: Any) -> None:
     """FDW: by default only said; action = "restart": once in 15 min, four times a day; then left running, loudly."""
-    assert (d.FDS, d.FDS_SLOW) == (Window(1, 900.0), Window(4, 86_400.0))
+    assert Window(1, 900.0) == d.FDS
+    assert Window(4, 86_400.0) == d.FDS_SLOW
     for fds in (None, FdRules()):
         w = world(fds=fds).come_up()
         assert kinds(trip(w, "hard", "fds")) == ["guard.tripped"]

@@ -16,16 +16,18 @@ from msgspec.structs import replace
 from midwatch.model import event as ev
 from midwatch.model.action import Follow, Kill, Note, Precheck, Spawn, Watch
 from midwatch.model.exit import ExitFacts
-from midwatch.model.service import FileWatch, Probe, Schedule, Window
+from midwatch.model.service import DrainRules, FdRules, FileWatch, Probe, Schedule, Window
 from midwatch.policy import defaults
 from midwatch.policy.state import KEYS, PHASES
 from midwatch.policy.step import key_of, step
 
 TIGHT = {
     "budgets": {"crash": 2, "crash_slow": Window(3, 500.0), "clean": Window(2, 60.0), "killed": Window(2, 60.0),
-                "unhealthy": Window(1, 100.0), "memory": Window(1, 100.0), "drain": Window(1, 300.0)},
+                "unhealthy": Window(1, 100.0), "memory": Window(1, 100.0), "drain": Window(1, 300.0),
+                "fds": Window(1, 100.0), "fds_slow": Window(2, 900.0)},
     "drain_code": 12, "watchdog": 5.0, "file_watch": FileWatch(("/x",)),
 }  # fmt: skip
+DRAIN = DrainRules(signal=15, within=40.0)
 STATUSES = [0, 1 << 8, 12 << 8, 75 << 8, 78 << 8, 137 << 8, 9, 11, 15, None]
 RUN = "?"  # replaced by the current run id
 
@@ -54,6 +56,11 @@ events = st.one_of(
     st.builds(ev.TreeGone, st.just(RUN), st.sampled_from(["cgroup", "not provable"]), left=st.sampled_from([0, 0, 1])),
     st.builds(ev.Prechecked, st.sampled_from(["f", "g"]), st.sampled_from([None, "missing"])),
     st.builds(ev.Resumed, st.booleans()),
+    st.builds(
+        ev.Tripped, st.just(RUN), st.sampled_from(["memory", "fds", "host", "leak"]),
+        st.sampled_from(["warn", "soft", "hard"]), st.just(2), st.just(1), polite=st.sampled_from([0.0, 2.0, 99.0]),
+    ),
+    st.builds(ev.Eased, st.just(RUN), st.sampled_from(["memory", "fds"])),
     st.builds(ev.Tick),
     st.sampled_from(["reload", "respawn", "reschedule"]),
 )  # fmt: skip
@@ -61,7 +68,8 @@ PROBES = st.sampled_from([None, Probe(tcp="x:1", failures=2)])
 SCHEDULES = st.sampled_from([None, None, Schedule("* * * * *", deadline=300.0), Schedule("* * * * *", catch_up=False)])
 MORE = st.fixed_dictionaries({
     "schedule": SCHEDULES, "deep": PROBES, "backlog": st.sampled_from(["off", "warn", "restart"]),
-    "launcher": st.sampled_from(["follow", "refuse"]),
+    "launcher": st.sampled_from(["follow", "refuse"]), "drain": st.sampled_from([None, DRAIN]),
+    "fds": st.sampled_from([None, FdRules(action="restart")]),
 })  # fmt: skip
 WINDOWS = {"watch": defaults.WATCH_LOOP, "watch_early": defaults.WATCH_EARLY_LOOP}
 TIMED = ("backoff", "degraded", "waiting", "held")
@@ -161,7 +169,10 @@ def _likely(w: Any, r: Random) -> Any:
         )  # fmt: skip
         probe = ev.Probed(run, r.choice(["ready", "health", "deep"]), r.random() < 0.4, r.choice(["", "x"]))
         wedged = ev.Wedged(run, r.choice(["watchdog", "backlog"]), "x", r.random() < 0.5)
-        return r.choice([probe, probe, ev.Exited(run, facts, r.choice("fg")), ev.Tick(), wedged])
+        level, guard = r.choice(["warn", "soft", "hard"]), r.choice(["memory", "fds", "host", "leak"])
+        tripped = ev.Tripped(run, guard, level, 2, 1, polite=r.choice([0.0, 2.0, 99.0]))
+        eased = ev.Eased(run, guard)
+        return r.choice([probe, probe, ev.Exited(run, facts, r.choice("fg")), ev.Tick(), wedged, tripped, eased])
     if state.phase in ("stopping", "killing"):
         gone = ev.TreeGone(run, "tree", left=r.choice([0, 0, 1]))
         return r.choice([ev.Exited(run, ExitFacts(9, 1.0, strays=r.randrange(2))), gone, ev.Tick()])
@@ -182,7 +193,7 @@ def test_long_histories_keep_every_promise(world: Any, seed: int) -> None:
     w = world(
         **TIGHT, ready=r.choice([None, probe]), health=r.choice([None, probe]), oneshot=r.random() < 0.1,
         deep=r.choice([None, probe]), backlog=r.choice(["warn", "restart"]), schedule=schedule,
-        launcher=r.choice(["follow", "refuse"]),
+        launcher=r.choice(["follow", "refuse"]), drain=r.choice([None, DRAIN]), fds=FdRules(action="restart"),
     )  # fmt: skip
     first = w.state
     for number in range(80):
@@ -198,6 +209,7 @@ def test_long_histories_keep_every_promise(world: Any, seed: int) -> None:
         assert (phase == "scheduled") <= (w.state.rules.schedule is not None)
         assert w.state.followed <= (w.state.run in {action.run for action in w.done(Follow)})
         assert phase in ("starting", "up", "stopping", "killing") or w.state.pid is None
+        assert w.state.drain_by is None or (phase in ("starting", "up") and w.state.wake_at <= w.state.drain_by)
         assert (phase == "stopped") == (w.state.want == "down" and phase not in ("stopping", "killing"))
     w.ask("stop", "last")
     _settle_down(w)

@@ -115,7 +115,7 @@ def test_a_full_accept_queue_is_said_and_captured_once(world: Any) -> None:
         wedge(w, "backlog")
     assert (w.state.phase, w.state.health) == ("up", "unknown")
     assert w.field("health.warn", "reason") == ["backlog"]
-    assert w.done(Capture) == [Capture("p.web.1", "backlog")]
+    assert w.done(Capture) == [Capture("p.web.1", "backlog", stage=1)]
     wedge(w, "backlog", over=True)
     assert w.field("health.recovered", "budget") == ["backlog"]
     assert wedge(w, "backlog", over=True) == []

@@ -14,9 +14,7 @@ from typing import Any
 import msgspec
 from tests.policy.conftest import World
 
-from midwatch.model.event import (
-    Changed, Due, Eased, Permit, PortBusy, Probed, Resumed, SpawnFailed, Tripped, Wedged, Woke,
-)  # fmt: skip
+from midwatch.model import event as ev
 from midwatch.model.service import DrainRules, FileWatch, MemoryLines, Probe, Schedule
 
 FOLDER = Path(__file__).parent
@@ -43,11 +41,11 @@ def wedged() -> World:
     for _ in range(4):
         w.come_up()
         for _ in range(3):
-            w.feed(Probed(str(w.state.run), "health", False, "timeout"), 30.0)
+            w.feed(ev.Probed(str(w.state.run), "health", False, "timeout"), 30.0)
         if w.state.phase == "stopping":
             w.exit(signal=15, after=0.5)
             w.tree_gone(ended=2)
-    w.feed(Probed(str(w.state.run), "health", True), 30.0)
+    w.feed(ev.Probed(str(w.state.run), "health", True), 30.0)
     return _stopped(w)
 
 
@@ -60,7 +58,7 @@ def hard_to_stop() -> World:
     w.tree_gone()
     w.come_up()
     w.ask("restart", "r1")
-    w.feed(Resumed(alive=True), 2.0)
+    w.feed(ev.Resumed(alive=True), 2.0)
     w.tick()
     w.tree_gone(ended=3, verified_by="marker")
     w.exit(signal=9, after=0.01)
@@ -72,13 +70,13 @@ def never_started() -> World:
     w = World("cron/report").come_up()
     w.exit(1, oom_kills=1)
     w.tick()
-    w.feed(SpawnFailed(str(w.state.run), "EAGAIN", "fork", "no more processes", lasting=False))
+    w.feed(ev.SpawnFailed(str(w.state.run), "EAGAIN", "fork", "no more processes", lasting=False))
     w.tick()
     w.spawned()
     w.exit(signal=9, oom_kills=1)
     w.come_up().exit(78)
     w.ask("reset", "r")
-    w.feed(SpawnFailed(str(w.state.run), "ENOENT", "lookup", "no such file", lasting=True, fingerprint="f"))
+    w.feed(ev.SpawnFailed(str(w.state.run), "ENOENT", "lookup", "no such file", lasting=True, fingerprint="f"))
     w.ask("stop", "s")
     return w
 
@@ -89,15 +87,15 @@ def launcher() -> World:
     w.ask("start", "go")
     w.come_up()
     w.exit(0, 0.4, heir=4711, port=8787, strays=1)
-    w.feed(Probed(str(w.state.run), "ready", True), 0.8)
-    w.feed(Resumed(alive=True), 300.0)
-    w.feed(Woke(8 * 3600.0, 8 * 3600.0), 8 * 3600.0)
+    w.feed(ev.Probed(str(w.state.run), "ready", True), 0.8)
+    w.feed(ev.Resumed(alive=True), 300.0)
+    w.feed(ev.Woke(8 * 3600.0, 8 * 3600.0), 8 * 3600.0)
     w.exit(status=None, after=60.0, unseen=45.0, strays=-1)
     w.tree_gone()
     w.come_up()
-    w.feed(Wedged(str(w.state.run), "backlog", "129 connections wait, nobody has accepted one for 15 s"), 15.0)
-    w.feed(Wedged(str(w.state.run), "backlog", "0 wait", over=True), 5.0)
-    w.feed(Probed(str(w.state.run), "ready", True), 0.8)
+    w.feed(ev.Wedged(str(w.state.run), "backlog", "129 connections wait, nobody has accepted one for 15 s"), 15.0)
+    w.feed(ev.Wedged(str(w.state.run), "backlog", "0 wait", over=True), 5.0)
+    w.feed(ev.Probed(str(w.state.run), "ready", True), 0.8)
     return _stopped(w)
 
 
@@ -105,10 +103,10 @@ def port_conflict() -> World:
     """An orphan holds the port for two minutes, another one appears, then the port is free; one early end beside it."""
     w = World("hermes/api")
     w.ask("start", "go")
-    w.feed(Permit())
+    w.feed(ev.Permit())
     for number in range(6):
         owner = "python3 server.py (pid 812, ann, 3 d)" if number < 4 else "node (pid 900, ann, 2 s)"
-        w.feed(PortBusy(str(w.state.run), 8787, "orphan" if number < 4 else "stranger", owner, 812, "kill 812"))
+        w.feed(ev.PortBusy(str(w.state.run), 8787, "orphan" if number < 4 else "stranger", owner, 812, "kill 812"))
         w.tick()
     w.spawned()
     w.exit(1, 0.3, port=8787, port_owner="node (pid 900, ann, 2 m)")
@@ -122,15 +120,15 @@ def nightly() -> World:
     """A scheduled backup: runs, fails, is too slow, is asked for twice; and a developer saves a file in between."""
     w = World("ops/backup", schedule=Schedule("0 3 * * *", deadline=600.0), file_watch=FileWatch(("/srv",)))
     w.ask("start", "arm")
-    w.feed(Permit())
+    w.feed(ev.Permit())
     for slot, code in ((1.0, 0), (2.0, 1), (3.0, 75)):
-        w.feed(Due(slot), 86_400.0)
+        w.feed(ev.Due(slot), 86_400.0)
         w.spawned()
-        w.feed(Changed(("/srv/a.py",), 1), 1.0)
+        w.feed(ev.Changed(("/srv/a.py",), 1), 1.0)
         w.exit(code, 60.0)
-    w.feed(Due(9.0, missed=5, late=1800.0), 5 * 86_400.0)
+    w.feed(ev.Due(9.0, missed=5, late=1800.0), 5 * 86_400.0)
     w.spawned()
-    w.feed(Due(10.0), 300.0)
+    w.feed(ev.Due(10.0), 300.0)
     w.tick()
     w.exit(signal=15, after=0.3)
     w.tree_gone()
@@ -142,7 +140,7 @@ def watched() -> World:
     """A developer saves three times; then the service writes into its own folder at each start."""
     w = World("dev/api", file_watch=FileWatch(("/srv/api",))).come_up()
     for after in (40.0, 30.0, 25.0, 1.0, 0.9, 0.6, 0.6):
-        w.feed(Changed(("/srv/api/a.py", "/srv/api/b.py"), 2), after)
+        w.feed(ev.Changed(("/srv/api/a.py", "/srv/api/b.py"), 2), after)
         if w.state.phase == "stopping":
             w.exit(signal=15, after=0.2)
             w.tree_gone(ended=1)
@@ -151,7 +149,7 @@ def watched() -> World:
 
 
 def guarded() -> World:
-    """A leak drained at its soft line, a drain that is late, an explosion ended at the hard line, a machine in danger."""
+    """A leak drained at its soft line, a late drain, an explosion ended at the hard line, a machine in danger."""
     rules = {"memory": MemoryLines(1000 << 20, 2000 << 20), "drain": DrainRules(signal=10), "drain_code": 12}
     w = World("agents/coder", **rules).come_up()
     steps: tuple[tuple[Any, Any, int, float], ...] = (
@@ -160,9 +158,9 @@ def guarded() -> World:
     )  # fmt: skip
     for guard, level, mib, polite in steps:
         words = f"holds {mib} MiB"
-        w.feed(Tripped(str(w.state.run), guard, level, mib << 20, 1000 << 20, "exact", words, polite), 600.0)
+        w.feed(ev.Tripped(str(w.state.run), guard, level, mib << 20, 1000 << 20, "exact", words, polite), 600.0)
         if level == "warn":
-            w.feed(Eased(str(w.state.run), guard), 300.0)
+            w.feed(ev.Eased(str(w.state.run), guard), 300.0)
         elif level == "soft" and mib == 1001:
             w.exit(12, 20.0)
         else:

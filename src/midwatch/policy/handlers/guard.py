@@ -26,6 +26,8 @@ def tripped(d: Draft, e: Tripped) -> None:
     name, rank = f"guard.{e.guard}", _RANKS[e.level]
     if d.s.pid is None or rank <= d.s.episodes.get(name, 0):
         return
+    if rank == 2 and d.s.drain_by is not None:
+        return  # asked already, for another reason
     silent = e.guard == "fds" and (d.rules.fds is None or d.rules.fds.action == "warn")
     if rank == 3 and not silent:
         if e.guard != "fds" or may_restart(d, "fds", "fds_slow"):
@@ -35,7 +37,7 @@ def tripped(d: Draft, e: Tripped) -> None:
     episode(d, name, rank)
     if rank == 1 or silent:
         _say(d, e, "warn", e.words)
-    elif d.s.drain_by is None:
+    else:
         _ask(d, e)
 
 
@@ -94,7 +96,7 @@ def _stop(
     warnings: list[Note],
 ) -> None:  # fmt: skip
     d.actions += warnings
-    d.do(Capture(d.run, reason, freeze=grace <= 0))
+    d.do(Capture(d.run, reason, freeze=grace <= 0, stage=1 if grace <= 0 and reason == "host" else 3))
     d.set(why_stopping=cause, plan=plan, respawn=False, hurry=grace <= 0, probe_detail=words)
     moves.begin_stop(d, cause.replace("-", "_"), "", grace)
     moves.ladder(d, grace=grace)
