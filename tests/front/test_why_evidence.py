@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -193,9 +192,14 @@ def test_a_living_grandchild_names_its_run(cli: Cli, layout: Layout) -> None:
     write_journal(layout, ended(1, "crash"))
     for instance, said in ((layout.instance, "belongs to the tree of run shop.web.3"), ("0badf00d", "is not ours")):
         marked = {**os.environ, "MIDWATCH_RUN": f"{instance}:shop.web.3"}
-        with subprocess.Popen([sys.executable, "-c", "input()"], env=marked, stdin=subprocess.PIPE) as child:
+        with subprocess.Popen(["cat"], env=marked, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+            assert child.stdin is not None
+            assert child.stdout is not None
+            child.stdin.write(b"here\n")
+            child.stdin.flush()
+            assert child.stdout.readline() == b"here\n"
             assert said in cli("why", str(child.pid)).err
-            child.communicate(b"\n")
+            child.communicate()
 
 
 def test_another_process_with_a_strangers_number(cli: Cli, layout: Layout) -> None:

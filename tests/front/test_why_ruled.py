@@ -146,6 +146,7 @@ LINES = (
     ("memory-guard", "SIGKILL", guard("hard"), "held more memory than its hard line and midwatch killed it"),
     ("memory-guard", "SIGTERM", guard("soft"), "more memory than its soft line, midwatch asked it to finish"),
     ("memory-guard", "SIGTERM", guard("hard", guard="host"), "the machine, or all services together, needed"),
+    ("memory-guard", "SIGTERM", {"event": "guard.drain", "outcome": "late"}, "did not in time, and midwatch stopped"),
     ("fd-guard", "SIGTERM", guard("hard", guard="fds"), "it had too many files open and midwatch stopped it"),
 )  # fmt: skip
 
@@ -159,7 +160,15 @@ def test_our_own_lines_read_differently(cause: str, signum: str, led: dict[str, 
     found = document([{"event": "run.spawned", "pid": 4004}, led, end])
     assert said in found["meaning"]
     assert f"not {COUNTER}" in found["ruled_out"]
-    assert any("written down before it did it" in words for words in found["ruled_out"])
+    assert led["event"] == "guard.drain" or any("written down before it did it" in w for w in found["ruled_out"])
+
+
+def test_a_guard_that_only_warned_has_not_acted(rules: Rules) -> None:
+    """A warning is no intervention: midwatch stays ruled out."""
+    warned = guard("soft", action="warn")
+    found = told(Death("crash", 1.0, left(1), "", led=(warned,)), rules)
+    assert f"not {NOT_US}" in found["ruled_out"]
+    assert found["meaning"] == "it failed"
 
 
 def test_four_ways_to_run_out_of_memory_never_read_alike(rules: Rules) -> None:

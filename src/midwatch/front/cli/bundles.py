@@ -10,9 +10,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from midwatch.front.cli.render import duration
+
 MANIFEST, FACTS, SAMPLES = "manifest.json", "facts.json", "samples.json"
 LARGEST = 4 << 20  # bytes of one file that are read
 MOST = 20  # newest bundles of one run
+_DOINGS = frozenset({"pause", "stood still"})
+_PAUSED = "stood still"  # not something captured, but how long the run stood still for it
 
 
 def of_run(home: Path, run: str, paths: list[str]) -> list[dict[str, Any]]:
@@ -50,7 +54,8 @@ def _bundle(path: Path) -> dict[str, Any]:
         "at": known.get("at"),
         "state": "cut short" if state == "open" else state or "done",
         "files": sorted(entry.name for entry in path.iterdir() if entry.is_file()),
-        "got": [str(c.get("name")) for c in collectors if not c.get("problem")],
+        "got": [str(c.get("name")) for c in collectors if not c.get("problem") and c.get("name") not in _DOINGS],
+        "paused_ms": next((c.get("ms") for c in collectors if c.get("name") == _PAUSED), None),
         "failed": failed,
     }
 
@@ -64,6 +69,8 @@ def words(bundle: dict[str, Any]) -> str:
         pieces.append(f"has {', '.join(bundle['got'])}")
     elif bundle["files"]:
         pieces.append(f"has {', '.join(name for name in bundle['files'] if name != MANIFEST)}")
+    if bundle.get("paused_ms"):
+        pieces.append(f"it stood still for {duration(bundle['paused_ms'] / 1000)}")
     if bundle["state"] == "cut short":
         pieces.append("was cut short")
     pieces += [f"not {one['name']}: {one['problem']}" if one["name"] else f"not {one['problem']}"

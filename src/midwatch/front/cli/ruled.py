@@ -48,6 +48,11 @@ class Case(NamedTuple):
         return [line for line in self.run if line.get("event") in events]
 
 
+def acts(tripped: Line) -> bool:
+    """Did a guard do more than say it?"""
+    return tripped.get("action", "stop") != "warn" and tripped.get("level") in ("soft", "hard")
+
+
 def facts(end: Line) -> dict[str, Any]:
     """The recorded facts behind an exit."""
     cause = end.get("input")
@@ -96,7 +101,7 @@ def _ourselves(case: Case) -> Said:
     """Us: no stop was asked, no guard and no probe acted."""
     if case.cause not in UNASKED:
         return
-    acted = case.had(*_STOPS) or [g for g in case.had("guard.tripped") if g.get("level") in ("soft", "hard")]
+    acted = case.had(*_STOPS, "guard.drain") or [g for g in case.had("guard.tripped") if acts(g)]
     if acted:
         names = ", ".join(dict.fromkeys(str(line.get("event")) for line in acted))
         yield False, f"midwatch itself: it had acted on this run before ({names})"

@@ -74,12 +74,16 @@ def meaning(end: Line, led: list[Line]) -> str:
     cause, found = str(end.get("cause")), ruled.facts(end)
     if cause == "oom" and found.get("oom_by"):
         return f"{found['oom_by']} killed it because memory ran short"
-    levels = {str(line.get("level")) for line in led if line.get("event") == "guard.tripped"}
-    hosts = any(line.get("guard") == "host" for line in led if line.get("event") == "guard.tripped")
+    tripped = [line for line in led if line.get("event") == "guard.tripped" and ruled.acts(line)]
+    levels = {str(line.get("level")) for line in tripped}
+    hosts = any(line.get("guard") == "host" and line.get("level") == "hard" for line in tripped)
+    late = any(line.get("event") == "guard.drain" and line.get("outcome") == "late" for line in led)
     if cause == "memory-guard" and hosts:
         return "the machine, or all services together, needed its memory back and midwatch stopped it"
     if cause == "memory-guard" and "hard" in levels:
         return "it held more memory than its hard line and midwatch killed it"
+    if cause in ("memory-guard", "fd-guard") and late:
+        return "midwatch asked it to finish and leave, it did not in time, and midwatch stopped it"
     if cause in ("memory-guard", "drain") and "soft" in levels:
         return "it held more memory than its soft line, midwatch asked it to finish and leave, and it left"
     return CAUSES.get(cause, cause)
