@@ -61,6 +61,7 @@ def share_of_splice(figure: str, share: float) -> Callable[[Sequence[Result]], f
 
 GATED, PLAIN, ROTATED = "contain=auto", "contain=none", "50 MB x 10"
 RATE = "mb_per_s"
+METERS = "held memory, descriptors, CPU, I/O"
 CORE, ALL = "keeper + engine", "with waiting gates"
 
 
@@ -91,6 +92,11 @@ GOALS = (
     ),
     Goal("idle CPU, 10 services (s a minute)", "cpu", ("10.cpu_s_per_min",), fixed(0.05), "<= 0.05", GATED),
     Goal("idle CPU, 500 services (s a minute)", "cpu", ("500.cpu_s_per_min",), fixed(0.25), "<= 0.25", GATED),
+    *(
+        Goal(f"memory of {size} services read every 2 s (s a minute)", "readings",
+             (f"{size}.idle.cpu_s_per_min",), fixed(line), f"<= {line}", METERS)
+        for size, line in ((10, 0.05), (500, 0.25))
+    ),
     Goal("500 services started (s)", "start500", ("last_s",), fixed(0.6), "<= 0.6", GATED),
     Goal("500 services started, no gate (s)", "start500", ("last_s",), fixed(0.6), "<= 0.6", PLAIN),
     Goal("500 services started (s)", "start500", ("last_s",), peers_best("last_s"), "best peer", GATED),

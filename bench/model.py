@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-Measure = Literal["restart", "memory", "cpu", "start500", "logs", "sockets", "survive"]
-MEASURES: tuple[Measure, ...] = ("restart", "memory", "cpu", "start500", "logs", "sockets", "survive")
+Measure = Literal["restart", "memory", "cpu", "start500", "logs", "sockets", "survive", "readings"]
+MEASURES: tuple[Measure, ...] = ("restart", "memory", "cpu", "start500", "logs", "sockets", "survive", "readings")
 Trigger = Literal["exit", "kill"]
 
 

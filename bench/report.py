@@ -25,6 +25,7 @@ TITLES: dict[Measure, str] = {
     "logs": "Log throughput: 100-byte lines in 64 kB writes",
     "sockets": "Restarts under load: connections dropped",
     "survive": "kill -9 of the supervisor, then its start command again: what became of the service",
+    "readings": "Reading the memory of all services, every 2 s: the cost of a pass",
 }
 
 
@@ -214,6 +215,15 @@ def _survive(_: Sequence[Result]) -> list[Column]:
     ]
 
 
+def _readings(_: Sequence[Result]) -> list[Column]:
+    columns = []
+    for name, words in (("10.idle", "10 idle"), ("500.idle", "500 idle"), ("100.busy", "100 that allocate")):
+        columns.append(Column(f"{words}: pass ms", _figure(f"{name}.pass_ms")))
+        columns.append(Column("us each", _figure(f"{name}.us_each", 1)))
+        columns.append(Column("s a minute", _figure(f"{name}.cpu_s_per_min", 4)))
+    return columns
+
+
 COLUMNS: dict[Measure, Callable[[Sequence[Result]], list[Column]]] = {
     "restart": _restart,
     "memory": _memory,
@@ -222,6 +232,7 @@ COLUMNS: dict[Measure, Callable[[Sequence[Result]], list[Column]]] = {
     "logs": _logs,
     "sockets": _sockets,
     "survive": _survive,
+    "readings": _readings,
 }
 
 
