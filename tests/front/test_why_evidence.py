@@ -95,7 +95,7 @@ def test_peak_slope_and_last_value_come_from_the_series(cli: Cli, layout: Layout
     assert found["slope_bytes_per_s"] == 20 * MIB
     assert (found["fds"], found["fd_limit"], found["quality"]) == (9, 1024, "upper-bound")
     out = " ".join(cli("why", "web").out.split())
-    assert "memory: at most 480M at the last look" in out
+    assert "memory: at most 480M at the last look, 2s before its end; peak 480M of 20 looks in 19s" in out
     assert "memory grew by 20M a second over its last 19s" in out
 
 

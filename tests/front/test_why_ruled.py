@@ -219,7 +219,7 @@ def test_measured_numbers_rule_out_only_what_was_measured(rules: Rules) -> None:
     """Below its line: not the line. No line or no samples: not a word about it."""
     crash = DEATHS[18]
     seen = {"peak_bytes": 100 * MIB, "line_bytes": 512 * MIB, "fds": 12, "fd_limit": 1024, "quality": "exact",
-            "last_bytes": 90 * MIB, "seconds": 60, "count": 30}  # fmt: skip
+            "last_bytes": 90 * MIB, "last_at": NOW, "seconds": 60, "count": 30}  # fmt: skip
     out = told(crash, rules, samples=seen)["ruled_out"]
     assert "not its memory line: the most that was measured is 100M, the line is 512M" in out
     assert "not its descriptors: 12 of 1024 were open at the last look" in out

@@ -27,6 +27,7 @@ def summary(samples: list[Any], line_bytes: int | None = None) -> dict[str, Any]
     peak = max(held for _, held in points)
     found: dict[str, Any] = {
         "count": len(points),
+        "last_at": points[-1][0],
         "seconds": round(points[-1][0] - points[0][0], 3),
         "first_bytes": int(points[0][1]),
         "last_bytes": int(points[-1][1]),
@@ -43,13 +44,15 @@ def summary(samples: list[Any], line_bytes: int | None = None) -> dict[str, Any]
     return found
 
 
-def words(found: dict[str, Any] | None) -> list[str]:
-    """The same in sentences."""
+def words(found: dict[str, Any] | None, end: float | None = None) -> list[str]:
+    """The same in sentences. `end`: wall time of the run's end, None while it lives."""
     if not found:
         return []
     mark = {"upper-bound": "at most ", "approximate": "about "}.get(str(found["quality"]), "")
     last, peak, span = size(found["last_bytes"]), size(found["peak_bytes"]), duration(found["seconds"])
-    said = [f"memory: {mark}{last} at the last look, peak {peak} in {span} ({found['count']} samples)"]
+    looks = "1 look" if found["count"] == 1 else f"{found['count']} looks in {span}"
+    before = f", {duration(end - found['last_at'])} before its end" if end and end - found["last_at"] >= 0.05 else ""
+    said = [f"memory: {mark}{last} at the last look{before}; peak {peak} of {looks}"]
     slope, over = found.get("slope_bytes_per_s"), found.get("slope_seconds")
     if slope is not None and over is not None:
         if abs(slope) * over < FLAT * found["peak_bytes"]:

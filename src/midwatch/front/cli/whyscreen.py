@@ -29,7 +29,7 @@ def screen(document: dict[str, Any], room: int, now: float) -> list[str]:
         ("not", [words.removeprefix("not ") for words in document["ruled_out"]]),
         ("unclear", document["not_ruled_out"]),
         ("before", [_event(line) for line in evidence["journal"]]),
-        ("measured", samples.words(evidence.get("samples"))),
+        ("measured", samples.words(evidence.get("samples"), (evidence["exit"] or {}).get("wall"))),
         ("decided", [decision] if decision else []),
         ("then", [*document["followed"], *document["came"]]),
         ("now", list(_present(document.get("now"), document["because"], now))),
