@@ -41,7 +41,11 @@ class Captures:
         """Begin; the run is held until it is done."""
         engine = self._engine
         run = service.run
-        if run is None or run.tree is None or run.exited or run.id in self._open:
+        if run is None or run.tree is None or run.exited:
+            return
+        if run.id in self._open:
+            if action.freeze:  # its end waits for the capture that is under way, and must not grow meanwhile
+                asyncio.get_running_loop().run_in_executor(None, engine.machine.freeze, run.tree)
             return
         waiting: list[Callable[[], None]] = []
         self._open[run.id] = waiting

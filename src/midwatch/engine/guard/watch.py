@@ -12,7 +12,7 @@ import msgspec
 from midwatch.model.sample import TreeSample
 from midwatch.policy import defaults
 from midwatch.policy.guard import pace
-from midwatch.policy.guard.lines import Lines
+from midwatch.policy.guard.lines import Lines, kill_line
 from midwatch.policy.guard.memory import MemoryState, bounds
 
 if TYPE_CHECKING:
@@ -97,9 +97,14 @@ class Watch:
         assert sample is not None
         self.period = defaults.PACE_MOST
         if lines.soft is not None or lines.hard is not None:
-            held, rate = self.value, self.state.track.rate
-            rooms = [line - held for line in (lines.soft, lines.hard) if line is not None and line > held]
-            alone = () if lines.hard is None or lines.hard <= held or self.kernel else (lines.hard - held,)
+            held, track = self.value, self.state.track
+            rate, rooms, alone = track.rate, [], list[int]()
+            if lines.soft is not None and lines.soft > held:
+                rooms.append(lines.soft - held)
+            if lines.hard is not None and lines.hard > held:
+                room = max(0, kill_line(lines.hard, track.slope, defaults.PACE_MOST, self.kernel) - held)
+                rooms.append(room)
+                alone.append(room)  # also where the kernel holds it: the evidence has to come before the kernel does
             self.period = pace.period([(room, rate) for room in rooms], alone, cost)
         self.due = sample.at + self.period
 
