@@ -133,7 +133,7 @@ class Process:
         """status; its descriptor is kept while the process moves at each look, which saves 4 us."""
         try:
             if self._status_fd is not None:
-                return os.pread(self._status_fd, _STATUS, 0)
+                return os.pread(self._status_fd, _STATUS, 0)  # bound to the process itself: needs no check
             path = f"{self._base}/status"
             self._status_fd = self._budget.open(path) if self._moved else None
             self._moved = True

@@ -10,6 +10,7 @@ import os
 
 from midwatch.machine.linux import files, procfs
 from midwatch.machine.linux.cgroup import Cgroups
+from midwatch.machine.linux.counters import Counters
 from midwatch.machine.ports import Host
 
 _CAP_SYS_PTRACE = 19
@@ -49,7 +50,7 @@ def probe(cgroups: Cgroups, boot: str) -> Host:
         if version >= (6, 15)
         else "only while the zombie is there (Linux < 6.15)",
         "tracing": tracing(),
-        "memory counters": "approximate on Linux 6.2 to 6.16" if (6, 2) <= version <= (6, 16) else "yes",
+        "memory counters": Counters(version).quality(None)[1] or "yes",
     }
     return Host(release, boot, refusal, rungs)
 

@@ -5,9 +5,11 @@ Every number says how good it is; one that cannot be had is absent, never 0. Mus
 
 from __future__ import annotations
 
+import functools
 import os
 
 from midwatch.machine.linux import files, procfs
+from midwatch.machine.linux.counters import Counters
 from midwatch.model.sample import Reading
 
 
@@ -31,9 +33,12 @@ def held(pids: list[int], version: tuple[int, int]) -> Reading:
         )
     if gone or not parts:
         return Reading(total, "approximate", "a part could not be read")
-    if (6, 2) <= version <= (6, 16):
-        return Reading(total, "approximate", "Linux 6.2 to 6.16 counts per CPU")
-    return Reading(total, "exact")
+    return Reading(total, *_counters(version).quality(None))
+
+
+@functools.lru_cache(2)
+def _counters(version: tuple[int, int]) -> Counters:
+    return Counters(version)
 
 
 def open_fds(pid: int) -> tuple[int | None, int | None]:
