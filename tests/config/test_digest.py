@@ -31,7 +31,6 @@ A, B = {"PATH": "/bin", "TERM": "xterm", "X": "1"}, {"PATH": "/usr/bin", "LANG":
         "nice = 1",
         "oom_score_adj = 1",
         "rlimits = { nofile = 9 }",
-        "memory = { hard = '1G' }",
         "contain = 'none'",
         "output = { stderr = 'own' }",
         "pty = true",

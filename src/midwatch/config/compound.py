@@ -95,6 +95,33 @@ def _env(value: object) -> dict[str, str | None]:
     return result
 
 
+def line(least: int) -> Kind:
+    """A size, or "auto"."""
+    plain = size(least)
+
+    def read(value: object) -> int | str:
+        return "auto" if value == "auto" else int(plain.read(value))
+
+    schema = {"anyOf": [*plain.schema["anyOf"], {"const": "auto"}]}
+    return Kind('a size or "auto"', schema, read, lambda value: '"auto"' if value == "auto" else plain.show(value))
+
+
+def _pools(value: object) -> dict[str, int]:
+    if not isinstance(value, dict):
+        raise wrong("a table of files", value, 'for example { "state.db" = 4 }')
+    parts = []
+    count = whole(1, 100_000)
+    for name, item in value.items():
+        try:
+            count.read(item)
+            if not name or not passable(name):
+                raise Bad("is not a name of a file")
+        except Bad as bad:
+            parts.append(bad.under(name))
+    gather(parts)
+    return dict(value)
+
+
 def _rlimit(name: str, value: object) -> int | None:
     if value in ("unlimited", "infinity"):
         return None
@@ -190,6 +217,12 @@ RLIMITS = Kind(
     "a table of limits",
     {"type": "object", "propertyNames": {"enum": sorted((*BYTE_LIMITS, *COUNT_LIMITS))}},
     _rlimits,
+    _plain,
+)
+POOLS = Kind(
+    "a table file -> number of handles",
+    {"type": "object", "additionalProperties": {"type": "integer", "minimum": 1}},
+    _pools,
     _plain,
 )
 NEEDS = Kind(

@@ -25,9 +25,12 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 def spawn_facts(launch: Launch) -> Launch:
-    """The part of a launch that makes a process what it is (env files count by what they put into `env`)."""
+    """The part of a launch that makes a process what it is (env files count by what they put into `env`).
+
+    Not the memory limit: that of a living run can be moved (`Machine.limit`).
+    """
     env = {name: value for name, value in launch.env.items() if name not in launch.ambient}
-    return msgspec.structs.replace(launch, env=env, env_files=(), ambient=())
+    return msgspec.structs.replace(launch, env=env, env_files=(), ambient=(), memory_hard=None)
 
 
 def spawn_digest(spec: ServiceSpec, fingerprint: str = "") -> str:
@@ -68,4 +71,5 @@ def difference(
 
 def _live(spec: ServiceSpec) -> ServiceSpec:
     """What can change while it runs: not the place in the file, nor what mirrors the shell."""
-    return msgspec.structs.replace(spec, launch=spawn_facts(spec.launch), source="")
+    launch = msgspec.structs.replace(spawn_facts(spec.launch), memory_hard=spec.launch.memory_hard)
+    return msgspec.structs.replace(spec, launch=launch, source="")

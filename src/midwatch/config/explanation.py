@@ -9,7 +9,7 @@ from __future__ import annotations
 from midwatch.config.keys import MIDWATCH, SERVICE
 from midwatch.config.problems import Loaded
 from midwatch.model import units
-from midwatch.model.service import Probe, Schedule, ServiceSpec
+from midwatch.model.service import Probe, Rules, Schedule, ServiceSpec
 
 MEANINGS = {key.path: key.meaning for key in MIDWATCH + SERVICE}
 
@@ -64,9 +64,31 @@ def _service(spec: ServiceSpec) -> list[str]:
         lines.append(f"  follows     {', '.join(rules.file_watch.paths)}; restarted after {quiet} without a change")
     if launch.listen:
         lines.append(f"  is given    {', '.join(launch.listen)} (LISTEN_FDS), open through restarts")
-    if launch.memory_hard:
-        lines.append(f"  memory      at most {units.exact_bytes(launch.memory_hard)}")
+    lines += [f"  {word:<11} {text}" for word, text in _guards(rules)]
     return [*lines, f"  ends        {_ends(spec)}", f"  stops       {_stop(spec)}"]
+
+
+def _guards(rules: Rules) -> list[tuple[str, str]]:
+    """What it may use, and what follows when it uses more."""
+    found = []
+    if rules.memory and rules.memory.hard:
+        hard = rules.memory.hard
+        what = "its share of all services' memory" if hard == "auto" else units.exact_bytes(hard)
+        found.append(("memory", f"at most {what}"))
+    if rules.memory and rules.memory.soft:
+        then = "asked to drain" if rules.drain else "said"
+        found.append(("", f"{then} at {units.exact_bytes(rules.memory.soft)}"))
+    if rules.drain:
+        import signal
+
+        drain = rules.drain
+        how = signal.Signals(drain.signal).name if drain.signal else "command " + _command(drain.command or ())
+        found.append(("drains", f"by {how}, {units.format_seconds(drain.within)} to leave"))
+    if rules.fds and rules.fds.action == "restart":
+        found.append(("files", f"restarted at {rules.fds.act:.0%} of its open-file limit"))
+    if rules.priority != "normal":
+        found.append(("priority", f"{rules.priority} when the machine runs out of memory"))
+    return found
 
 
 def _command(argv: tuple[str, ...]) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from midwatch.config import kinds as k
 from midwatch.config.key import Key, Row, Unset
 from midwatch.config.keys_ends import ENDS
+from midwatch.config.keys_guard import GUARDS
 from midwatch.config.keys_life import LIFE
 from midwatch.config.keys_process import PROCESS
 from midwatch.config.keys_times import TIMES
@@ -45,12 +46,26 @@ MIDWATCH: tuple[Key, ...] = (
         "below so much free disk no output is written (said once)",
         '"200M"',
     ),
+    Key(
+        "memory_budget",
+        k.size(64 << 20),
+        Unset("80 % of the machine's memory, or of the cgroup that limits it"),
+        "what all services together may hold; beyond it the one that grows fastest is ended",
+        '"12G"',
+    ),
+    Key(
+        "reserve",
+        k.size(1 << 20),
+        Unset("the larger of 512M and 4 % of the machine, at most a tenth of it"),
+        "memory that stays available on the machine, or a service of ours is ended for it",
+        '"1G"',
+    ),
 )
 
-SERVICE: tuple[Key, ...] = PROCESS + LIFE + TIMES + ENDS
+SERVICE: tuple[Key, ...] = PROCESS + LIFE + TIMES + GUARDS + ENDS
 
 # A group that means something only when it is written: without it none of its defaults is filled in.
-OPTIONAL_GROUPS = frozenset({"ready", "health", "deep", "schedule", "watch"})
+OPTIONAL_GROUPS = frozenset({"ready", "health", "deep", "schedule", "watch", "drain"})
 
 # A group that may be written as the value of one of its keys.
 SHORT_FORMS = {"schedule": "cron", "watch": "paths"}
@@ -66,6 +81,8 @@ GROUPS: dict[str, str] = {
     "stop": "how it is stopped",
     "output": "its output on disk",
     "memory": "its memory",
+    "drain": "how it is asked to finish its work and leave",
+    "fds": "its open files and sockets",
 }
 
 

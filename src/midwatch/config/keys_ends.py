@@ -7,6 +7,8 @@ from midwatch.config import kinds as k
 from midwatch.config.key import UNUSED, Key
 from midwatch.policy import defaults as d
 
+_LEFT = ("unhealthy", "fds")
+
 
 def _budgets() -> tuple[Key, ...]:
     """The sliding budgets: a fast window that changes delays, a slow one that only alerts."""
@@ -14,20 +16,18 @@ def _budgets() -> tuple[Key, ...]:
         "clean": "exits with code 0 that restart at once",
         "drain": "exits with the drain code",
         "unhealthy": "restarts for a failed health check",
-        "memory": "exits for lack of memory",
+        "memory": "ends for lack of memory, by the kernel or by the memory lines",
+        "fds": "restarts for open files",
         "killed": "ends by a signal from outside that restart at once",
     }
     budgets = d.default_budgets()
     rows = []
     for name, words in what.items():
         fast, slow = getattr(budgets, name), getattr(budgets, f"{name}_slow")
-        after = "no further restart until the window drains" if name == "unhealthy" else "over it delays grow"
+        after = "no further restart until the window drains" if name in _LEFT else "over it delays grow"
         rows.append(Key(f"restart.{name}", k.WINDOW, fast, f"{words}; {after}", '"10 in 60s"'))
-        rows.append(
-            Key(
-                f"restart.{name}_slow", k.WINDOW, slow, f"{words}; over it midwatch only warns", '"20 in 24h"'
-            )
-        )
+        then = "no further restart until it drains" if name == "fds" else "over it midwatch only warns"
+        rows.append(Key(f"restart.{name}_slow", k.WINDOW, slow, f"{words}; {then}", '"20 in 24h"'))
     return tuple(rows)
 
 

@@ -61,13 +61,6 @@ PROCESS: tuple[Key, ...] = (
         "500",
     ),
     Key(
-        "memory.hard",
-        k.size(1 << 20),
-        Unset("no limit"),
-        "the kernel's limit, where the run can have a cgroup of its own",
-        '"512M"',
-    ),
-    Key(
         "contain",
         k.choice("auto", "cgroup", "none"),
         "auto",

@@ -66,7 +66,9 @@ def size(least: int = 1) -> Kind:
     def read(value: object) -> int:
         found = _measure("a size", units.parse_bytes, value, 'for example "512M" or "1.5G"')
         if found < least:
-            hint = f'did you mean "{value}M"?' if isinstance(value, int) and value else ""
+            bare = str(value).strip()
+            unit = "G" if found < 64 and least > 1 << 20 else "M"
+            hint = f'did you mean "{bare}{unit}"?' if bare.isdigit() and 0 < found < 1 << 20 else ""
             raise Bad(f"{_shown(value)} is too small, at least {units.exact_bytes(least)}", hint)
         return found
 

@@ -49,10 +49,6 @@ def make_launch(report: Report, values: Values, around: Around) -> Launch:
         }
     if not passable(cwd):
         report.error(values.path("cwd"), f"{quoted(cwd)} is not UTF-8 text", "rename the folder")
-    if values["memory.hard"] is not None and values["contain"] == "none":
-        report.error(
-            values.path("contain"), "without a cgroup there is no memory.hard", "remove one of the two"
-        )
     _doubts(report, values, argv[0], file, cwd)
     if values["pty"] and values["output.stderr"] == "own":
         report.error(values.path("output.stderr"), "a terminal has one stream only", "remove pty or stderr")
@@ -66,7 +62,7 @@ def make_launch(report: Report, values: Values, around: Around) -> Launch:
         nice=values["nice"],
         oom_score_adj=values["oom_score_adj"],
         rlimits=values["rlimits"] or {},
-        memory_hard=values["memory.hard"],
+        memory_hard=None if values["memory.hard"] == "auto" else values["memory.hard"],
         contain=values["contain"],
         stderr=values["output.stderr"],
         pty=values["pty"],

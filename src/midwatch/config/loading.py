@@ -20,6 +20,7 @@ from midwatch.config.launch import Around
 from midwatch.config.locate import Path, locate
 from midwatch.config.problems import ConfigError, Loaded, Problem, Report, Settings, dotted, nearest, quoted
 from midwatch.config.tables import Values, read
+from midwatch.model import units
 
 MOST_BYTES = 1 << 20
 MOST_SERVICES = 1000  # instances counted one by one
@@ -64,6 +65,10 @@ def load_text(text: str, file: str, *, environ: Mapping[str, str], outer: float 
             f"at most {MOST_SERVICES} in a file",
         )
     specs = graph.settle(report, project, drafts)
+    lines = sum(spec.launch.memory_hard or 0 for spec in specs)
+    if values["memory_budget"] is not None and lines > values["memory_budget"]:
+        words = f"all memory.hard together are {units.format_bytes(lines)}, more than this budget"
+        report.warn(values.path("memory_budget"), words, "services may be ended below their own lines")
     report.finish()
     return Loaded(
         file, project, tuple(specs), _settings(values), tuple(report.warnings), tuple(report.filled)

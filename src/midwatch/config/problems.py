@@ -42,13 +42,16 @@ class ConfigError(Exception):
 class Settings(msgspec.Struct, frozen=True):
     """The [midwatch] table: what concerns the instance and not one service. Sizes in bytes.
 
-    `disk_reserve` None: decided by the size of the file system (policy/defaults.low_disk_reserve).
+    `disk_reserve` None: decided by the size of the file system (policy/defaults.low_disk_reserve). `memory_budget`,
+    `reserve` None: by that of the machine (policy/guard/lines.py).
     """
 
     log_total: int
     journal_weeks: int
     journal_bytes: int
     disk_reserve: int | None = None
+    memory_budget: int | None = None
+    reserve: int | None = None
 
 
 class Loaded(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ import os
 import signal
 from typing import Any
 
+from midwatch.config.guarding import make_drain, make_fds, make_memory
 from midwatch.config.keys import find
 from midwatch.config.launch import Around
 from midwatch.config.problems import Report
@@ -26,12 +27,15 @@ TARGETS = {
 }
 
 
+WINDOWS = ("clean", "drain", "unhealthy", "memory", "fds", "killed")
+
+
 def make_rules(report: Report, values: Values, around: Around) -> Rules:
     """The rules of a service, except its needs."""
     _shorten(report, values)
     names = ("crash", "stable_after", "crash_hard", "crash_slow")
     windows = [
-        name + tail for name in ("clean", "drain", "unhealthy", "memory", "killed") for tail in ("", "_slow")
+        name + tail for name in WINDOWS for tail in ("", "_slow")
     ]
     budgets = Budgets(**{name: values[f"restart.{name}"] for name in (*names, *windows)})
     delays = (name for name in Backoff.__struct_fields__ if f"backoff.{name}" in values.values)
@@ -47,7 +51,7 @@ def make_rules(report: Report, values: Values, around: Around) -> Rules:
         stop=stop,
         oneshot=values["oneshot"],
         on_clean=values["restart.on_clean"],
-        drain_code=values["restart.drain_code"],
+        drain_code=values["restart.drain_code"] or values["drain.code"],
         permanent_codes=values["restart.permanent"],
         ready=_probe(report, values, "ready", around.folder),
         health=_probe(report, values, "health", around.folder),
@@ -58,6 +62,10 @@ def make_rules(report: Report, values: Values, around: Around) -> Rules:
         dump_signal=values["dump_signal"],
         schedule=make_schedule(report, values),
         file_watch=make_file_watch(report, values, around),
+        memory=make_memory(report, values),
+        drain=make_drain(report, values),
+        fds=make_fds(report, values),
+        priority=values["priority"],
     )
     _check_ladder(report, values, rules, around.outer)
     return rules
@@ -98,7 +106,7 @@ def _probe(report: Report, values: Values, group: str, folder: str) -> Probe | N
 
 def _check_windows(report: Report, values: Values) -> None:
     """A slow window that is no longer than the fast one can never see what the fast one misses."""
-    for name in ("clean", "drain", "unhealthy", "memory", "killed"):
+    for name in WINDOWS:
         fast: Window | None = values[f"restart.{name}"]
         slow: Window | None = values[f"restart.{name}_slow"]
         if fast and slow and slow.seconds <= fast.seconds:
@@ -152,11 +160,9 @@ def _check_watching(report: Report, values: Values) -> None:
 
 def _check_codes(report: Report, values: Values) -> None:
     """An exit code has one meaning."""
-    drain, permanent = values["restart.drain_code"], values["restart.permanent"]
-    if drain is not None and drain in permanent:
-        report.error(
-            values.path("restart.drain_code"), f"{drain} is also a permanent code", "a code has one meaning"
-        )
+    for key in ("restart.drain_code", "drain.code"):
+        if values[key] is not None and values[key] in values["restart.permanent"]:
+            report.error(values.path(key), f"{values[key]} is also a permanent code", "a code has one meaning")
     if values["oneshot"] and values["restart.on_clean"] == "restart" and "restart.on_clean" in values.given:
         report.error(
             values.path("restart.on_clean"), "a oneshot is done when it exits with 0", "remove one of the two"
