@@ -123,6 +123,7 @@ def test_what_may_not_be_looked_at_is_absent_with_the_reason(linux: Any) -> None
 def test_nobody_is_nothing(world: Any) -> None:
     """A tree that has ended has no confirmation; a living one has a number not above its sum."""
     tree = world.start()
+    world.ignore(tree)  # answered: it has grown up
     sample = world.machine.meter(tree).read(1.0)
     true = world.machine.confirm(tree, 5)
     assert true.quality == "exact"

@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from midwatch.machine.linux import crowd, meter
+from midwatch.machine.linux import crowd, handle, meter
 from midwatch.machine.linux.adapter import LinuxMachine
 from midwatch.machine.ports import Containment, Tree
 from midwatch.model.identity import ProcId
@@ -239,3 +239,46 @@ def test_a_hugetlb_pool_makes_status_be_read_each_time(linux: Any, monkeypatch: 
     reading.read(1.2)
     assert process.held != 1
     reading.close()
+
+
+def test_who_is_listed_but_hidden_is_unread_not_nobody(contained: Any, monkeypatch: Any) -> None:
+    """Absent has a reason: a /proc that hides others' processes is not an empty tree; a part of it is approximate."""
+    tree = contained.start()
+    child = contained.child(tree)
+    real = handle.Process.__init__
+
+    def hidden(self: Any, pid: int, *facts: Any) -> None:
+        if pid in blind:
+            raise FileNotFoundError(pid)
+        real(self, pid, *facts)
+
+    monkeypatch.setattr(handle.Process, "__init__", hidden)
+    blind = {tree.main.pid, child}
+    reading = contained.machine.meter(tree)
+    nothing = reading.read(1.0)
+    assert (nothing.held.value, nothing.held.why, nothing.members) == (None, "no process of the tree could be read", 2)
+    blind = {child}
+    part = reading.read(1.1)
+    assert (part.held.quality, part.members) == ("approximate", 2)
+    blind = set()
+    assert reading.read(1.2).held.quality == "upper-bound"
+    reading.close()
+
+
+def test_when_the_engine_has_no_descriptor_left_everybody_is_still_read(linux: Any, monkeypatch: Any) -> None:
+    """EMFILE is our trouble, not the end of the process: read by path."""
+    tree = linux.start()
+    opened = os.open
+
+    def full(path: Any, *facts: Any, **more: Any) -> int:
+        if str(path).endswith("/statm") and not broken:
+            broken.append(path)
+            raise OSError(24, "Too many open files")
+        return opened(path, *facts, **more)
+
+    broken: list[Any] = []
+    monkeypatch.setattr(os, "open", full)
+    sample = linux.machine.meter(tree).read(1.0)
+    assert broken
+    assert sample.members == 1
+    assert sample.held.value

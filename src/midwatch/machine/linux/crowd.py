@@ -60,6 +60,10 @@ class Crowd:
         found = self._by_group(now, serial) if self._group else None
         return self._by_look(now, serial, concern) if found is None else found
 
+    def doubt(self) -> None:
+        """Somebody who is listed could not be opened: list again at the next look."""
+        self._due = 0.0
+
     def moved(self) -> bool:
         """Has somebody come or left since `update`? Only a cgroup can tell."""
         return bool(self._group) and not self._nested and self._listed() != self._data

@@ -9,6 +9,7 @@ checked instead. Must not know trees. Tests: tests/machine/test_handle.py.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
@@ -30,7 +31,12 @@ class Budget:
         """A descriptor to keep; None when there is no room. Raises OSError."""
         if self.used >= self.most:
             return None
-        fd = os.open(path, flags | os.O_CLOEXEC)
+        try:
+            fd = os.open(path, flags | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                return None  # somebody else has used them up: nothing of ours is gone
+            raise
         self.used += 1
         return fd
 

@@ -109,7 +109,7 @@ class TreeMeter:
         group, peak = self._group.read(now) if self._group else (None, None)
         cpu, read, written = self._used
         return TreeSample(
-            now, self._held, len(self._procs), None, self._swap, self._largest, self._fds, self._fd_limit,
+            now, self._held, len(self._crowd.pids), None, self._swap, self._largest, self._fds, self._fd_limit,
             self._threads, None if cpu is None else cpu / 1e9, read, written, group, peak,
         )  # fmt: skip
 
@@ -124,11 +124,12 @@ class TreeMeter:
             try:
                 procs[pid] = handle.Process(pid, pids[pid], self._shared.budget)
             except OSError:
-                continue  # gone, or another by now: the next look will not name it
+                self._crowd.doubt()  # gone, or another by now; or hidden from us, and listed again for ever
         return bool(left or came)
 
     def _drop(self, process: handle.Process) -> None:
         self._procs.pop(process.pid, None)
+        self._crowd.pids.pop(process.pid, None)
         process.close()
         self._left = True
         for at, value in enumerate((process.cpu_ns, process.read, process.written)):
@@ -177,7 +178,7 @@ class TreeMeter:
         known = [process for process in self._procs.values() if process.held is not None]
         self._threads = sum(process.threads or 0 for process in self._procs.values()) or None
         if not known:
-            self._held = _UNREAD if self._procs else _NOTHING
+            self._held = _UNREAD if self._crowd.pids else _NOTHING
             self._swap = self._largest = None
             return
         total = sum(process.held or 0 for process in known)
@@ -189,7 +190,7 @@ class TreeMeter:
     def _quality(self, known: list[handle.Process]) -> tuple[Quality, str]:
         if self._unsteady:
             return "approximate", "processes came or left meanwhile"
-        if len(known) < len(self._procs) or not all(process.whole or process.rss_only for process in known):
+        if len(known) < len(self._crowd.pids) or not all(process.whole or process.rss_only for process in known):
             return "approximate", "a part could not be read"
         if len(known) > 1:
             return "upper-bound", f"sum over {len(known)} processes: pages they share are counted in each"
