@@ -22,7 +22,7 @@ test: setup      ## the whole test suite
 	$(PY) -m pytest $(ARGS)
 
 test-vm: setup   ## the kernel's older paths in a VM, as root with QEMU: minutes, and a gigabyte in the cache folder
-	MIDWATCH_VM=1 $(PY) -m pytest tests/real/test_vm.py -s -o faulthandler_timeout=0 $(ARGS)
+	MIDWATCH_VM=1 $(PY) -m pytest tests/real/test_vm.py tests/real/test_readings_vm.py tests/real/oom/test_oom_vm.py -s -o faulthandler_timeout=0 $(ARGS)
 
 fast: setup      ## the tests that start no real processes
 	$(PY) -m pytest -m "not system and not real and not slow" $(ARGS)
