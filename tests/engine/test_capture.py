@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.engine.conftest import FakeLoop, Stagehand, a_spec, stop_rules
 
-from midwatch.engine import capture, collect
+from midwatch.engine import collect
 from midwatch.model.action import Capture, Kill
 from midwatch.model.service import Probe
 from midwatch.policy import defaults
@@ -85,10 +85,10 @@ def test_a_capture_that_hangs_holds_a_stop_for_three_seconds(
     bare: Stagehand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bounded: then the run is stopped without it."""
-    collect = FakeLoop.run_in_executor
+    really = FakeLoop.run_in_executor
 
     def stuck(self: FakeLoop, executor: Any, func: Any, *args: Any) -> Any:
-        return self.create_future() if func is capture.collect else collect(self, executor, func, *args)
+        return self.create_future() if func is collect.collect else really(self, executor, func, *args)
 
     monkeypatch.setattr(FakeLoop, "run_in_executor", stuck)
     bare.apply(a_spec(health=SICK))
@@ -196,6 +196,25 @@ def test_g62_a_frozen_capture_leaves_it_frozen_for_the_kill(bare: Stagehand) -> 
     bare.do(lambda: bare.engine.ender.kill(bare.service(), Kill(run="p.a.1")))
     bare.pass_time(0.1)
     assert bare.dead(pid)
+
+
+def test_g62_a_trip_during_a_capture_holds_the_run_at_once(
+    bare: Stagehand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """guards 6.2: evidence of its growth is being taken when it crosses the line: no second bundle, no growth."""
+    held = FakeLoop.run_in_executor
+
+    def stuck(self: FakeLoop, executor: Any, func: Any, *args: Any) -> Any:
+        return self.create_future() if func is collect.collect else held(self, executor, func, *args)
+
+    monkeypatch.setattr(FakeLoop, "run_in_executor", stuck)
+    bare.apply(a_spec())
+    pid = bare.pid()
+    bare.do(lambda: bare.engine.captures.take(bare.service(), Capture(run="p.a.1", reason="growing", stage=1)))
+    bare.do(lambda: bare.engine.captures.take(bare.service(), Capture(run="p.a.1", reason="memory", freeze=True)))
+    assert bare.machine.procs[pid].stopped
+    bare.pass_time(defaults.PAUSE_MOST + 0.1)
+    assert not bare.machine.procs[pid].stopped
 
 
 def test_g10_the_next_engine_lets_go_whom_a_dead_one_left_standing(bare: Stagehand) -> None:

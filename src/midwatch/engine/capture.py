@@ -45,7 +45,7 @@ class Captures:
             return
         if run.id in self._open:
             if action.freeze:  # its end waits for the capture that is under way, and must not grow meanwhile
-                asyncio.get_running_loop().run_in_executor(None, engine.machine.freeze, run.tree)
+                self._hold(run)
             return
         waiting: list[Callable[[], None]] = []
         self._open[run.id] = waiting
@@ -65,6 +65,18 @@ class Captures:
         except PermissionError:
             facts["missing"] = ["its stacks: it has another user's rights and may not be signalled"]
         engine.later(defaults.CAPTURE_DUMP, lambda: self._collect(run, action, facts, until, over))
+
+    def _hold(self, run: Run) -> None:
+        """It is being looked at, and meanwhile it has to be stopped, and soon: it stands still until then."""
+        machine, tree, loop = self._engine.machine, run.tree, asyncio.get_running_loop()
+        assert tree is not None
+        loop.run_in_executor(None, machine.freeze, tree)
+
+        def go_on() -> None:
+            if not run.exited:
+                loop.run_in_executor(None, lambda: machine.thaw(tree))
+
+        self._engine.later(defaults.PAUSE_MOST, go_on)
 
     def holds(self, run_id: str, then: Callable[[], None]) -> bool:
         """Is a capture of this run under way? Then `then` is called once it is over."""

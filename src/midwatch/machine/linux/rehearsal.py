@@ -20,6 +20,8 @@ from midwatch.model.identity import ProcId
 SECONDS = 1.0
 _LIFE = 5  # seconds after which the dummies leave by themselves
 _SCRIPT = f"sleep {_LIFE} & echo; sleep {_LIFE}; wait"
+_END = 0.5  # seconds for the end of the dummies, however late it is
+BUSY = "not tried: the machine is too busy"
 _HELP = 0.6  # seconds that the program which tries process_mrelease may take
 
 
@@ -47,8 +49,10 @@ def rehearse(machine: Stage, containment: Containment, keeper: int, run: str, ki
             told["rehearsal"] = f"cannot move a process into its group: {failed.strerror}"
         told["freeze"] = _freeze(machine, tree)
         began = time.monotonic()
-        ended = machine.end(tree, 0, max(0.1, until - time.monotonic() - 0.2))
+        ended = machine.end(tree, 0, max(_END, until - began - 0.2))
         told["kill"] = _killed(ended, kill if containment.kill else containment.why_not or "no cgroup", began)
+        if ended.left and began > until - _END:
+            told["kill"] = BUSY
     finally:
         told["reap"] = _reap(pid)
     told["memory release"] = _release(until - time.monotonic())
@@ -109,6 +113,8 @@ def _release(seconds: float) -> str:
             [sys.executable, "-I", "-S", mrelease.__file__], stdin=subprocess.DEVNULL, capture_output=True, text=True,
             timeout=max(0.1, min(_HELP, seconds)), check=False,
         )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return BUSY
     except (OSError, subprocess.SubprocessError) as error:
-        return f"not tried: {type(error).__name__}"
+        return f"not tried: {error}"[:200]
     return done.stdout.strip()[:200] or "not tried: its helper failed"
