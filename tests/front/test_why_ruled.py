@@ -171,15 +171,21 @@ def test_a_guard_that_only_warned_has_not_acted(rules: Rules) -> None:
     assert found["meaning"] == "it failed"
 
 
-def test_four_ways_to_run_out_of_memory_never_read_alike(rules: Rules) -> None:
-    """A kernel OOM kill, systemd-oomd, our hard line, and a kill from outside: four different sentences."""
+def test_six_ways_to_run_out_of_memory_never_read_alike(rules: Rules) -> None:
+    """The kernel (whose limit, if it says), systemd-oomd, our hard line, a kill from outside: different sentences."""
     kernel = told(DEATHS[3], rules)["meaning"]
     outside = told(Death("killed", 0.9, by(9, checked=COUNTED), ""), rules)["meaning"]
     ours = LINES[0][3]
     marked = {"event": "run.exited", "cause": "oom", "input": {"facts": {"oom_by": "systemd-oomd"}}}
     oomd = story.meaning(marked, [])
     assert "systemd-oomd" in oomd
-    assert len({kernel, outside, ours, oomd}) == 4
+    limits = []
+    for where in (f"memory group /midwatch-1/{RUN}", "the whole machine"):
+        logged = {"kernel_oom": f"Killed process 4 [out of memory: {where}, python asked for more]"}
+        limits.append(story.meaning({"run_id": RUN, "cause": "oom", "input": {"facts": logged}}, []))
+    assert "at the memory line that midwatch had set" in limits[0]
+    assert "the whole machine ran out of memory" in limits[1]
+    assert len({kernel, outside, ours, oomd, *limits}) == 6
 
 
 def test_what_cannot_start_is_no_crash() -> None:

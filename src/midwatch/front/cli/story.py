@@ -74,6 +74,11 @@ def meaning(end: Line, led: list[Line]) -> str:
     cause, found = str(end.get("cause")), ruled.facts(end)
     if cause == "oom" and found.get("oom_by"):
         return f"{found['oom_by']} killed it because memory ran short"
+    text = str(found.get("kernel_oom") or "")
+    if cause == "oom" and f"/{end.get('run_id')}," in text:
+        return "the kernel killed it at the memory line that midwatch had set for it"
+    if cause == "oom" and "out of memory: the whole machine" in text:
+        return "the kernel killed it because the whole machine ran out of memory"
     tripped = [line for line in led if line.get("event") == "guard.tripped" and ruled.acts(line)]
     levels = {str(line.get("level")) for line in tripped}
     hosts = any(line.get("guard") == "host" and line.get("level") == "hard" for line in tripped)

@@ -14,7 +14,8 @@ from midwatch.front.drill.stage import Lost, Stage
 
 SOFT, HARD = 64 << 20, 128 << 20
 LEAK, BURST = 24 << 20, 250 << 20  # bytes a second
-FILES = 96  # descriptors that the leaking toy may have
+FILES = 512  # descriptors that the leaking toy may have
+FEW = 260  # that it has from its start on: they are counted each 5 s, and three counts over the line are no burst
 OVER = 1.15  # times the line that an explosion may reach where only polling guards it
 
 
@@ -36,23 +37,31 @@ def leak(stage: Stage) -> str:
 
 
 def explosion(stage: Stage) -> str:
-    """It grows so fast that only a kill helps; the evidence is on disk before it."""
-    stage.up(
-        f"[service.burst]\ncommand = {stage.toy('grow', BURST)}\nmemory = {{ hard = '128M' }}\n"
-        "backoff = { first = '30s', over = '30s' }\nrestart = { memory = '1 in 1h' }\n"
-    )
-    end = stage.event("the explosion is ended", "run.exited", "burst")
+    """It grows so fast that only a kill helps; evidence is on disk. Twice: with a cgroup where there is one, without."""
+    for name, contain in (("burst", "auto"), ("polled", "none")):
+        stage.more(
+            f"[service.{name}]\ncommand = {stage.toy('grow', BURST)}\nmemory = {{ hard = '128M' }}\n"
+            f"contain = '{contain}'\nbackoff = {{ first = '60s', over = '60s' }}\nrestart = {{ memory = '1 in 1h' }}\n"
+        )
+    stage.up()
+    told = [_ended(stage, name) for name in ("burst", "polled")]
+    return f"killed {told[0]}; another one, guarded without a cgroup, {told[1]}"
+
+
+def _ended(stage: Stage, name: str) -> str:
+    """Who ended it, at which peak, with what evidence."""
+    end = stage.event("the explosion is ended", "run.exited", name)
     if end["cause"] not in ("memory-guard", "oom"):
-        raise Lost(f"it ended with {end['cause']} ({end['code'] or end['signal']}) instead of at its line")
+        raise Lost(f"{name} ended with {end['cause']} ({end['code'] or end['signal']}) instead of at its line")
     peak = end.get("max_rss_bytes")
-    by = "midwatch's guard" if end["cause"] == "memory-guard" else "the kernel, at the line midwatch had set"
-    shown = f"peak {size(peak)} of a line of {size(HARD)}" if peak else "peak not measured"
+    by = "by midwatch's guard" if end["cause"] == "memory-guard" else "by the kernel at the line midwatch had set"
+    shown = f"peak {size(peak)} of {size(HARD)}" if peak else "peak not measured"
     captured = _bundle(stage, str(end["run_id"]))
-    stage.facts |= {"peak_bytes": peak, "line_bytes": HARD, "cause": end["cause"], "evidence": bool(captured)}
+    stage.facts[name] = {"peak_bytes": peak, "line_bytes": HARD, "cause": end["cause"], "evidence": captured}
     if end["cause"] == "memory-guard" and not captured:
-        raise Lost(f"it was killed ({shown}), but there is no evidence")
-    bundle = f"evidence: {', '.join(captured)}" if captured else "no evidence: the kernel was faster than a capture"
-    return f"killed by {by}: {shown}; {bundle}"
+        raise Lost(f"{name} was killed ({shown}), but there is no evidence")
+    bundle = f"{len(captured)} files of evidence" if captured else "no evidence, the kernel was faster"
+    return f"{by} ({shown}, {bundle})"
 
 
 def _bundle(stage: Stage, run: str) -> list[str]:
@@ -65,10 +74,10 @@ def _bundle(stage: Stage, run: str) -> list[str]:
 def descriptors(stage: Stage) -> str:
     """It opens files and closes none: acted on before it fails with EMFILE."""
     stage.up(
-        f"[service.files]\ncommand = {stage.toy('files', 0.03)}\nrlimits = {{ nofile = {FILES} }}\n"
-        "fds = { warn = '50%', act = '70%', action = 'restart' }\nbackoff = { over = '200ms' }\n"
+        f"[service.files]\ncommand = {stage.toy('files', FEW, 0.1)}\nrlimits = {{ nofile = {FILES} }}\n"
+        "fds = { warn = '25%', act = '50%', action = 'restart' }\nbackoff = { over = '200ms' }\n"
     )
-    tripped = stage.event("its descriptors are acted on", "guard.tripped", "files", guard="fds", level="hard")
+    tripped = stage.event("its descriptors are acted on", "guard.tripped", "files", 30.0, guard="fds", level="hard")
     end = stage.event("it is restarted", "run.exited", "files")
     if end["cause"] != "fd-guard":
         raise Lost(f"it ended with {end['cause']} ({end['code'] or end['signal']}): nobody acted in time")
@@ -84,5 +93,5 @@ def descriptors(stage: Stage) -> str:
 SCENES = (
     Scene("leak", f"a program that leaks {LEAK >> 20} MiB a second", leak),
     Scene("explosion", f"a program that grows by {BURST >> 20} MiB a second", explosion),
-    Scene("files", f"a program that opens files and closes none (limit {FILES})", descriptors),
+    Scene("files", f"a program that opens more and more files and closes none (limit {FILES})", descriptors),
 )

@@ -49,6 +49,7 @@ class Stage:
         for path in (self.home, self.project):
             path.mkdir(mode=0o700)
         self.env = {**os.environ, "MIDWATCH_HOME": str(self.home)}
+        self._config = '[midwatch]\nproject = "drill"\n'
         self.facts: dict[str, Any] = {}  # what `--json` tells beside the words
         self.undo: list[Callable[[], object]] = []  # done at the end, newest first, before the folder is removed
 
@@ -68,9 +69,14 @@ class Stage:
             raise Lost(f"'midwatch {words[0]}' ended with {done.returncode}: {(done.stderr or done.stdout).strip()}")
         return done.stdout
 
-    def up(self, text: str) -> None:
+    def more(self, text: str) -> None:
+        """One more service for the next `up`."""
+        self._config += text
+
+    def up(self, text: str = "") -> None:
         """Put these services into force. A key that this version does not know makes the scene unplayable."""
-        (self.project / "midwatch.toml").write_text(f'[midwatch]\nproject = "drill"\n{text}')
+        self.more(text)
+        (self.project / "midwatch.toml").write_text(self._config)
         done = self.cli("up", "-d", "--force")
         if done.returncode == 78 and "unknown key" in done.stderr:
             raise Missing(f"not available in this version: {done.stderr.strip().splitlines()[0]}")
@@ -117,14 +123,14 @@ class Stage:
                 raise Lost(f"waited {patience:g} s in vain until {what}")
             time.sleep(0.05)
 
-    def event(self, what: str, name: str, service: str, **wanted: Any) -> Line:
+    def event(self, what: str, name: str, service: str, patience: float = PATIENCE, **wanted: Any) -> Line:
         """Wait for a line of the journal with these fields."""
 
         def met() -> Line | None:
             lines = self.events(name, service=service)
             return next((x for x in lines if all(x.get(key) == value for key, value in wanted.items())), None)
 
-        found: Line = self.until(what, met)
+        found: Line = self.until(what, met, patience)
         return found
 
     def runs(self, name: str, pid_not: int | None) -> Row:

@@ -47,9 +47,9 @@ def serve(port: int) -> None:
                 link.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
 
-def leak_files(every: float) -> None:
-    """Open one more descriptor each so many seconds, and never close one."""
-    held = []
+def leak_files(first: int, every: float) -> None:
+    """Open so many descriptors, then one more each so many seconds, and never close one."""
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(first)]
     while True:
         held.append(os.open(os.devnull, os.O_RDONLY))
         time.sleep(every)
@@ -115,7 +115,7 @@ def main(words: list[str]) -> None:
     elif kind == "serve":
         serve(int(given[0]))
     elif kind == "files":
-        leak_files(float(given[0]))
+        leak_files(int(given[0]), float(given[1]))
     elif kind == "bomb":
         bomb(int(given[0]))
     elif kind == "count":
