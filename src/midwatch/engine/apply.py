@@ -6,6 +6,7 @@ configuration (config/).
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -19,10 +20,11 @@ from midwatch.policy.fleet import needs_problem
 from midwatch.policy.step import initial
 
 if TYPE_CHECKING:
-    from midwatch.engine.core import Engine
+    from midwatch.engine.core import Engine, Service
     from midwatch.engine.jobs import Job
 
 
+_UNLIMITED = 1 << 60  # bytes: more than any machine has
 Rest = Literal["start", "leave", "again"]  # "again": also what has ended, is held or gave up (`run`)
 
 
@@ -41,6 +43,23 @@ class Applied(msgspec.Struct):
     def report(self) -> dict[str, Any]:
         """The method's answer."""
         return {name: getattr(self, name) for name in self.__struct_fields__ if name != "problem"}
+
+
+def move_limit(engine: Engine, service: Service) -> None:
+    """The kernel's memory limit of a living run follows its line; where it cannot, the guard polls and it is said."""
+    run, hard = service.run, service.spec.launch.memory_hard
+    if run is None or run.exited or run.containment.memory is None or run.launch.memory_hard == hard:
+        return
+    before, run.launch = run.launch, msgspec.structs.replace(run.launch, memory_hard=hard)
+    asked = msgspec.structs.replace(run.launch, memory_hard=_UNLIMITED if hard is None else hard)
+
+    def done(answer: asyncio.Future[str]) -> None:
+        if words := answer.result():
+            run.launch = before
+            engine.write("limit.warning", service=service.spec.id, run=run.id, fields={"message": words})
+
+    work = engine.machine.limit
+    asyncio.get_running_loop().run_in_executor(None, work, run.containment, asked).add_done_callback(done)
 
 
 class Applier:
@@ -102,6 +121,8 @@ class Applier:
             service = engine.services[name]
             service.spec = wanted[name]
             engine.gates.drop(service)
+            if name in found.changed:
+                move_limit(engine, service)
             requests.append(Step(name, "respawn" if name in found.restarted else "rules", by))
         for name in found.unchanged:
             engine.services[name].spec = wanted[name]
