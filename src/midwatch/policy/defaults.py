@@ -227,10 +227,11 @@ LOCK_MISSES = _figure("LOCK_MISSES", 3, "looks in a row", "two that fail and one
 
 # -- guards at work (engine/guard)
 SAMPLE_IN_LOOP = _figure("SAMPLE_IN_LOOP", 0.002, "s", "a pass that takes longer is read in a thread: nothing waits for it", _PIN)
-SAMPLE_DETAIL = _figure("SAMPLE_DETAIL", 5.0, "s", "descriptors and floors: what changes slowly is folded so often", _PIN)
+SAMPLE_DETAIL = _figure("SAMPLE_DETAIL", 5.0, "s", "descriptors that come near their limit; floors, and calm ones, half as often", _PIN)
 SENTINEL_DROP = _figure("SENTINEL_DROP", 48 * MIB, "bytes", "the machine's available memory fell so much between two looks: everything is read at once", _PIN)
 JUDGE_STEP = _figure("JUDGE_STEP", 4 * MIB, "bytes", "far from its lines a change is judged from this size on", _PIN)
-JUDGE_EVERY = _figure("JUDGE_EVERY", 10.0, "s", "and otherwise so often", _PIN)
+JUDGE_EVERY = _figure("JUDGE_EVERY", 30.0, "s", "and otherwise so often: twice in each minute of the pace", _PIN)
+KEEP_EVERY = _figure("KEEP_EVERY", 25.0, "s", "a number that stands still is written so often: once in each half minute", _PIN)
 WALK_MOST = _figure("WALK_MOST", 1.0, "s", "a walk through the pages of 100 GiB; the rest is counted whole", _PIN)
 WALK_SHARE = _figure("WALK_SHARE", 0.01, "share of the time", "walks hold the process's own memory lock", _PIN)
 BASIS_EVERY = _figure("BASIS_EVERY", 30.0, "s", "a container's limit can be changed while it runs", _PIN)

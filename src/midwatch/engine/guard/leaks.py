@@ -138,6 +138,8 @@ class Leaks:
     def _room(self, watch: Watch, known: Known, sample: TreeSample) -> None:
         """S6: how near the limit is."""
         rules, limit = watch.service.spec.rules.fds, sample.fd_limit
+        if not known.room and limit is not None and 2 * known.totals[-1] < limit and rules is None:
+            return
         shares = (rules.warn, rules.act) if rules is not None else None
         totals = list(known.totals)[-defaults.FD_ROOM_LOOKS :]
         sign = signs.headroom(totals, limit, *((shares,) if shares else ()))

@@ -182,11 +182,10 @@ class Sampler:
         self._looked(done.result())
 
     def _looked(self, found: Pass) -> None:
-        machine = self._engine.machine
+        now = self._engine.machine.now()
         for watch, sample in found:
             if self.watches.get(watch.service.spec.id) is not watch:
                 continue
-            now = machine.now()
             fresh = sample
             if sample is not None and now.awake - sample.at > watch.period:  # too old to act on
                 fresh = watch.read(now.awake)
@@ -208,14 +207,18 @@ class Sampler:
     # -- what was seen -----------------------------------------------------------------------------------------
 
     def _take(self, watch: Watch, sample: TreeSample, wall: float) -> None:
+        if watch.still(sample):
+            return
         watch.take(sample)
         service = watch.service.spec.id
-        self.series.add(service, _row(watch, sample, wall))
+        if watch.news(sample):
+            self.series.add(service, _row(watch, sample, wall))
         if watch.worth(sample):
             self._judge(watch, sample)
         watch.pace(self.cost * len(self.watches))
         if sample.at >= watch.detail_at:
-            watch.detail_at = sample.at + defaults.SAMPLE_DETAIL
+            crowded = 2 * (sample.fds or 0) > (sample.fd_limit or 1 << 62)
+            watch.detail_at = sample.at + (1 if crowded else 2) * defaults.SAMPLE_DETAIL
             self.leaks.take(watch, sample)
 
     def _judge(self, watch: Watch, sample: TreeSample) -> None:

@@ -25,8 +25,8 @@ class Watch:
     """What the sampler holds of one run."""
 
     __slots__ = (
-        "detail_at", "due", "ended", "kernel", "last", "lines", "meter", "number", "period", "restless", "run",
-        "sample", "service", "state", "sure", "tree", "value", "walk_at", "walking", "walks",
+        "detail_at", "due", "ended", "kept", "kernel", "last", "lines", "meter", "number", "period", "restless", "run",
+        "sample", "service", "state", "still_until", "sure", "tree", "value", "walk_at", "walking", "walks",
     )  # fmt: skip
 
     def __init__(self, service: Service, run: Run, tree: Tree, meter: Meter, state: MemoryState | None) -> None:
@@ -42,6 +42,8 @@ class Watch:
         self.sample: TreeSample | None = None
         self.value = 0  # bytes it holds, as far as is known; `sure`: that is more than an upper bound
         self.sure = False
+        self.still_until = 0.0  # until then what stands still is neither judged nor written
+        self.kept: TreeSample | None = None  # the one that was written last
         self.last: TreeSample | None = None  # the one that was judged last
         self.ended = False  # it was over its hard line
         self.restless = False  # one of its guards is in, or near, an episode
@@ -58,6 +60,36 @@ class Watch:
             return self.meter.read(at)
         except OSError:
             return None
+
+    def still(self, sample: TreeSample) -> bool:
+        """Nothing has moved since the last look and nothing is due: most services, most of the time."""
+        old, at = self.sample, sample.at
+        if (
+            old is None
+            or self.restless
+            or sample.held != old.held
+            or sample.cgroup_bytes != old.cgroup_bytes
+            or at >= min(self.still_until, self.detail_at)
+            or (sample.fds, sample.threads, sample.members) != (old.fds, old.threads, old.members)
+        ):
+            return False
+        self.sample = sample
+        self.due = at + self.period
+        return True
+
+    def news(self, sample: TreeSample) -> bool:
+        """Does it say anything that the last one on disk does not say? Half a minute holds one in any case."""
+        kept = self.kept
+        if (
+            kept is not None
+            and sample.held == kept.held
+            and sample.at - kept.at < defaults.KEEP_EVERY
+            and (sample.fds, sample.threads, sample.members) == (kept.fds, kept.threads, kept.members)
+        ):
+            return False
+        self.kept = sample
+        self.still_until = sample.at + defaults.KEEP_EVERY
+        return True
 
     def worth(self, sample: TreeSample) -> bool:
         """Is it worth a judgement? Not what stands still far from every line: 500 such cost what reading costs."""
