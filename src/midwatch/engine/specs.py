@@ -116,9 +116,13 @@ def strictest(settings: Iterable[Settings]) -> Settings:
     """One instance, many projects: the tightest of each bound holds for all."""
     tables = list(settings)
     reserves = [table.disk_reserve for table in tables if table.disk_reserve is not None]
+    budgets = [table.memory_budget for table in tables if table.memory_budget is not None]
+    kept_free = [table.reserve for table in tables if table.reserve is not None]
     return Settings(
         log_total=min((table.log_total for table in tables), default=defaults.LOG_TOTAL),
         journal_weeks=min((table.journal_weeks for table in tables), default=defaults.JOURNAL_WEEKS),
         journal_bytes=min((table.journal_bytes for table in tables), default=defaults.JOURNAL_BYTES),
         disk_reserve=max(reserves, default=None),
+        memory_budget=min(budgets, default=None),
+        reserve=max(kept_free, default=None),
     )

@@ -55,9 +55,8 @@ class Budget:
     def _compute(self) -> None:
         services = self._engine.services
         limits = self._engine.limits
-        self.whole = getattr(limits, "memory_budget", None) or policy.budget(self.basis)
-        own = getattr(limits, "reserve", None)
-        self.reserve = policy.reserve(self.basis) if own is None else own
+        self.whole = limits.memory_budget or policy.budget(self.basis)
+        self.reserve = policy.reserve(self.basis) if limits.reserve is None else limits.reserve
         rules = {name: service.spec.rules.memory for name, service in services.items()}
         hards = [None if m is None or m.hard in (None, "auto") else int(m.hard) for m in rules.values()]
         part = policy.share(self.basis, self.whole, hards)
