@@ -149,6 +149,9 @@ BAD: list[tuple[str, int, str, str, str]] = [
         "needs an http or tcp",
         "",
     ),
+    ("health = { http = 'http://h/', json_waiting = 'q' }", 3, "service.web.health.json_waiting", "there is none", ""),
+    ("health = { tcp = 'h:1', every = '0s' }", 3, "service.web.health.every", "too short", ""),  # G10
+    ("health = { tcp = 'h:1', failures = 0 }", 3, "service.web.health.failures", "from 1 to 1000", ""),  # G5
     ("ready = { http = 'ftp://h/' }", 3, "service.web.ready.http", "begins with http://", ""),
     ("ready = { http = 'http://h:99999/' }", 3, "service.web.ready.http", "is not a URL", ""),
     ("ready = { http = 'http:///x' }", 3, "service.web.ready.http", "names a host", ""),

@@ -32,6 +32,8 @@ def alone(key: Key, value: str) -> str:
     targets = ("http", "tcp", "command", "log", "file", "notify")
     if probe and (key.parts[1] not in targets or value == "false"):
         lines.append(f"{probe}.http = 'http://h/'")
+    if key.parts[-1] in ("json_waiting", "json_active"):
+        lines.append(f"{probe}.json_counter = 'done'")
     for group, needed in (("schedule.cron", "'@daily'"), ("watch.paths", "['src']"), ("drain.signal", "'USR1'")):
         if key.parts[0] == group.split(".")[0] and key.path not in (group, "drain.command"):
             lines.append(f"{group} = {needed}")

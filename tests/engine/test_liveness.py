@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from tests.engine.conftest import Stagehand, a_spec, stop_rules
 
@@ -317,6 +318,25 @@ def test_hlt5_each_kind_of_probe_has_its_own_counter() -> None:
     assert asked("health", b'{"loop": {"requests_total": 8}}')
     assert asked("health", b'{"loop": {}}')
     assert not asked("deep", at_seven)
+
+
+def test_several_weak_signals_make_a_strong_one() -> None:
+    """G1, G2: work waits, nothing is under way and the count stands still; any other combination is not wedged."""
+    run = Run("p.a.1", "p/a", Launch(argv=("x",), cwd="/"), "m")
+    probe = Probe(http="http://h/", json_counter="done", json_waiting="queue.waiting", json_active="queue.active")
+
+    def asked(done: int, waiting: object, active: object) -> str:
+        body = msgspec.json.encode({"done": done, "queue": {"waiting": waiting, "active": active}})
+        answer = _judge(probe, run, "health", 200, body)
+        return "" if answer.ok else answer.detail
+
+    assert asked(7, 3, 0) == "", "the first look has nothing to compare"
+    assert asked(7, 0, 0) == "", "idle"
+    assert asked(7, 5, 2) == "", "G2: something is being done, however long it takes"
+    assert asked(7, 5, 0) == "HTTP 200, but done stands still at 7 while 5 wait: it makes no progress"
+    assert asked(8, 5, 0) == "", "progress"
+    assert asked(8, None, None).endswith("done stands still at 8: it does not serve")
+    assert asked(8, "?", 1) == ""
 
 
 def test_where_probes_ask() -> None:

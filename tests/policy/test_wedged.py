@@ -22,6 +22,20 @@ def wedge(w: Any, reason: Any, over: bool = False, after: float = 5.0) -> list[A
     return w.feed(Wedged(w.state.run, reason, "128 wait", over), after)  # type: ignore[no-any-return]
 
 
+@pytest.mark.parametrize("phase", ["backoff", "stopping"])
+def test_nobody_is_judged_who_does_not_run(world: Any, phase: str) -> None:
+    """G4, G5: no verdict in a wait or in a stop; without a question there is none at all."""
+    w = world(health=SHALLOW, watchdog=5.0).come_up()
+    w.exit(1) if phase == "backoff" else w.ask("stop")
+    run, before = w.state.run, w.state
+    for event in (Probed(run, "health", False, "x"), Probed(run, "deep", False, "x"), Wedged(run, "watchdog", "x")):
+        assert w.feed(event, 1.0) == []
+    assert (w.state.phase, w.state.health) == (phase, before.health)
+    silent = world(backlog="off").come_up()
+    assert silent.done(Watch) == []
+    assert silent.feed(Probed(silent.state.run, "health", False, "x"), 1.0) == []
+
+
 def replaced(w: Any) -> None:
     w.exit(signal=15)
     w.tree_gone()

@@ -24,6 +24,16 @@ def _targets(group: str, so: str) -> tuple[Key, ...]:
     )
 
 
+def _progress(group: str) -> tuple[Key, ...]:
+    """Several weak signals make a strong one: work waits, nothing is under way, the count of what is done stands."""
+    waiting = "with json_counter: the dotted path of how much work waits; without any the counter need not rise"
+    active = "with json_counter: the dotted path of how much is under way; with some the counter need not rise"
+    return (
+        Key(f"{group}.json_waiting", k.TEXT, UNUSED, waiting, '"queue.waiting"'),
+        Key(f"{group}.json_active", k.TEXT, UNUSED, active, '"queue.active"'),
+    )
+
+
 LIFE: tuple[Key, ...] = (
     Key(
         "instances",
@@ -79,6 +89,7 @@ LIFE: tuple[Key, ...] = (
         "with http: the dotted path of a number in the JSON answer that has to rise from probe to probe",
         '"requests_total"',
     ),
+    *_progress("health"),
     Key("health.failures", k.whole(1, 1000), d.HEALTH_FAILURES, "failures in a row that mean unhealthy", "3"),
     *_targets("deep", "sound"),
     Key("deep.every", k.duration(0.5), d.DEEP_EVERY, "pause between two questions", '"30s"'),
@@ -90,6 +101,7 @@ LIFE: tuple[Key, ...] = (
         "with http: the dotted path of a number in the JSON answer that has to rise from probe to probe",
         '"db.commits"',
     ),
+    *_progress("deep"),
     Key("deep.failures", k.whole(1, 1000), d.DEEP_FAILURES, "failures in a row that mean unhealthy", "3"),
     Key(
         "watchdog",

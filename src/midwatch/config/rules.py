@@ -87,10 +87,15 @@ def _probe(report: Report, values: Values, group: str, folder: str) -> Probe | N
             f"a second target beside {group}.{targets[0]}",
             "a probe has exactly one",
         )
-    fields_read = ("json_status",) if group == "ready" else ("json_status", "json_counter")
+    progress = () if group == "ready" else ("json_counter", "json_waiting", "json_active")
+    fields_read = ("json_status", *progress)
     for field in fields_read:
         if values[f"{group}.{field}"] is not None and "http" not in targets:
             report.error(values.path(f"{group}.{field}"), "needs an http target", f"give {group}.http")
+    for field in progress[1:]:
+        if values[f"{group}.{field}"] is not None and values[f"{group}.json_counter"] is None:
+            hint = f"give {group}.json_counter"
+            report.error(values.path(f"{group}.{field}"), "says when the counter has to rise, but there is none", hint)
     if values[f"{group}.any_owner"] and not {"http", "tcp"} & set(targets):
         report.error(
             values.path(f"{group}.any_owner"), "needs an http or tcp target", "only a listener has an owner"

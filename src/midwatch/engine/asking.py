@@ -99,9 +99,19 @@ def _judge(probe: Probe, run: Run, kind: str, status: int, body: bytes) -> Answe
         count = _field(body, probe.json_counter)
         if isinstance(count, int | float):  # a missing one says nothing
             before, run.counters[kind] = run.counters.get(kind), count
-            if count == before:
-                return Answer(False, f"{words}, but {probe.json_counter} stands still at {count}: it does not serve")
+            if count == before and (waits := _stalled(probe, body)) is not None:
+                return Answer(False, f"{words}, but {probe.json_counter} stands still at {count}{waits}")
     return Answer(True, words)
+
+
+def _stalled(probe: Probe, body: bytes) -> str | None:
+    """The counter stands still: words when nothing else explains that (G1, G2), None for idle, or at work."""
+    waiting = None if probe.json_waiting is None else _field(body, probe.json_waiting)
+    active = None if probe.json_active is None else _field(body, probe.json_active)
+    if (isinstance(active, int | float) and active > 0) or (isinstance(waiting, int | float) and waiting <= 0):
+        return None
+    known = isinstance(waiting, int | float)
+    return f" while {waiting} wait: it makes no progress" if known else ": it does not serve"
 
 
 def _field(body: bytes, path: str) -> Any:

@@ -84,6 +84,8 @@ class Probe(msgspec.Struct, frozen=True, omit_defaults=True):
     notify: bool = False  # READY=1 on NOTIFY_SOCKET
     json_status: str | None = None  # path of a JSON field that must equal "ok"
     json_counter: str | None = None  # path of a JSON number that has to rise between two health probes
+    json_waiting: str | None = None  # path of a number: `json_counter` has to rise only while it is above 0
+    json_active: str | None = None  # path of a number: while it is above 0 something is being done
     any_owner: bool = False  # also an answer by a process outside the run's tree counts
     within: float = 25.0
     every: float = 0.4
