@@ -37,11 +37,11 @@ def leak(stage: Stage) -> str:
 
 
 def explosion(stage: Stage) -> str:
-    """It grows so fast that only a kill helps; evidence is on disk. Twice: with a cgroup where there is one, without."""
+    """It grows so fast that only a kill helps: once in a cgroup where there is one, once without. Evidence is kept."""
     for name, contain in (("burst", "auto"), ("polled", "none")):
         stage.more(
             f"[service.{name}]\ncommand = {stage.toy('grow', BURST)}\nmemory = {{ hard = '128M' }}\n"
-            f"contain = '{contain}'\nbackoff = {{ first = '60s', over = '60s' }}\nrestart = {{ memory = '1 in 1h' }}\n"
+            f"contain = '{contain}'\nbackoff = {{ over = '60s' }}\nrestart = {{ memory = '1 in 1h' }}\n"
         )
     stage.up()
     told = [_ended(stage, name) for name in ("burst", "polled")]
@@ -74,7 +74,7 @@ def _bundle(stage: Stage, run: str) -> list[str]:
 def descriptors(stage: Stage) -> str:
     """It opens files and closes none: acted on before it fails with EMFILE."""
     stage.up(
-        f"[service.files]\ncommand = {stage.toy('files', FEW, 0.1)}\nrlimits = {{ nofile = {FILES} }}\n"
+        f"[service.files]\ncommand = {stage.toy('files', FEW, 0.2)}\nrlimits = {{ nofile = {FILES} }}\n"
         "fds = { warn = '25%', act = '50%', action = 'restart' }\nbackoff = { over = '200ms' }\n"
     )
     tripped = stage.event("its descriptors are acted on", "guard.tripped", "files", 30.0, guard="fds", level="hard")
