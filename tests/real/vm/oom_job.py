@@ -155,7 +155,7 @@ def rungs() -> None:
 
     told = until(met, "the rehearsal is over")
     found = {name: told.get(name) for name in ("freeze", "kill", "memory release", "reap", "rehearsal")}
-    busy = "not tried: the machine is too busy"  # it is emulated
+    busy = "not tried to the end: the machine is too busy"  # it is emulated
     claim(all(words in ("yes", busy) for words in found.values()) and found["freeze"] == "yes", "rehearsed", found)
 
 

@@ -21,7 +21,7 @@ SECONDS = 1.0
 _LIFE = 5  # seconds after which the dummies leave by themselves
 _SCRIPT = f"sleep {_LIFE} & echo; sleep {_LIFE}; wait"
 _END = 0.5  # seconds for the end of the dummies, however late it is
-BUSY = "not tried: the machine is too busy"
+BUSY = "not tried to the end: the machine is too busy"
 _HELP = 0.6  # seconds that the program which tries process_mrelease may take
 
 
