@@ -123,3 +123,18 @@ def test_where_births_cannot_be_seen_the_serial_is_zero(tmp_path: Path, text: st
     (tmp_path / "loadavg").write_text(text)
     assert Forks(KEEPER, str(tmp_path)).look(1.0) == 0
     assert Forks(KEEPER, str(tmp_path / "missing")).look(1.0) == 0
+
+
+def test_what_is_remembered_is_bounded(proc: Proc, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Old births are forgotten; who has looked at each pass misses nothing, who has not is told to look."""
+    monkeypatch.setattr("midwatch.machine.linux.forks._MOST_KNOWN", 10)
+    seldom = often = proc.look()
+    for pid in range(101, 160):
+        proc.born(pid, ppid=1000 + pid, session=2000 + pid)
+        proc.last(pid)
+        now = proc.look()
+        assert proc.forks.concerns(often, [1000 + pid]) == "yes"
+        assert proc.forks.concerns(often, [7]) == "no"
+        often = now
+    assert proc.forks.concerns(seldom, [7]) == "blind"
+    assert len(proc.forks._touched) <= 12

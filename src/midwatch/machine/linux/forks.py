@@ -33,6 +33,7 @@ class Forks:
         self._at, self._last = -1.0, 0
         self._touched: dict[int, int] = {}  # a pid -> serial at which somebody related to it was born
         self._orphan = self._blind = 0  # serial of the last birth that may concern anybody, and of a flood
+        self._forgotten = 0  # who has heard of no later serial than this may have missed something
         self._again: list[int] = []  # numbers given out before their process could be seen
         try:
             if os.stat(f"{proc}/loadavg").st_dev == os.stat(proc).st_dev:  # else lxcfs stands in front of it
@@ -63,7 +64,7 @@ class Forks:
         for pid in pids:  # no generator: this is asked for each tree in each pass
             if touched.get(pid, 0) > since:
                 return "yes"
-        if self._blind > since:
+        if self._blind > since or since < self._forgotten:
             return "blind"
         return "perhaps" if self._orphan > since else "no"
 
@@ -87,6 +88,6 @@ class Forks:
         self._touched.update(dict.fromkeys(related, self.serial))
         if stat.ppid == self._keeper:
             self._orphan = self.serial
-        if len(self._touched) > _MOST_KNOWN:
-            self._touched.clear()
-            self._blind = self.serial
+        if len(self._touched) > _MOST_KNOWN:  # who has looked at each pass has heard of the older ones
+            self._forgotten = self.serial - 1
+            self._touched = {known: serial for known, serial in self._touched.items() if serial >= self.serial}
