@@ -39,6 +39,15 @@ def test_ready_makes_it_up(world: Any) -> None:
     assert w.done(Settle)[0].ok
 
 
+def test_a_start_that_asks_for_more_time_has_it(world: Any) -> None:
+    """EXTEND_TIMEOUT_USEC: so many seconds from now, and never less than it had; nothing is written."""
+    w = world(ready=READY).come_up()
+    assert w.feed(Probed(w.state.run, "ready", False, extend=60.0), 5.0) == []
+    assert w.state.wake_at == w.t + 60.0
+    w.feed(Probed(w.state.run, "ready", False, extend=10.0), 5.0)
+    assert w.state.wake_at == w.t + 55.0
+
+
 def test_failures_while_starting_are_said_when_they_change(world: Any) -> None:
     """Sixty refused connections are one line."""
     w = world(ready=READY).come_up()

@@ -156,6 +156,14 @@ def test_under_a_higher_line_what_the_run_would_have_done_is_not_recorded(world:
         assert dict(last.replayed)["run.exited"]["cause"] == "crash"
 
 
+def test_under_the_same_or_a_lower_line_the_guard_decides_again(world: Any) -> None:
+    """Also where its speed had lowered the line a little: 530 of 560."""
+    w, first = guarded(world, 512)
+    for hard in (500, 512, 560, "auto"):
+        found = replay(first, recorded(w), {"p/web": replace(w.rules, memory=MemoryLines(hard=hard))})
+        assert [c for c in found if not c.same] == []
+
+
 def test_what_the_other_rules_had_stopped_before_has_no_recorded_end(world: Any) -> None:
     """Stopped for its health now, not then: how it would have ended is nowhere to be read."""
     probe = Probe(tcp="x:1", failures=3)

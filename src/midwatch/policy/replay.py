@@ -20,6 +20,7 @@ from midwatch.model.identity import Now
 from midwatch.model.service import Rules
 from midwatch.model.state import ServiceState
 from midwatch.model.units import format_bytes
+from midwatch.policy.defaults import LINE_AHEAD
 from midwatch.policy.events import EVENTS
 from midwatch.policy.step import step
 
@@ -123,7 +124,8 @@ def _elsewhere(event: ev.Event, state: ServiceState, stopped: set[str]) -> str:
         line = getattr(state.rules.memory, event.level, None)
         if line is None:
             return f"there is no {event.level} line then; what it would have held later"
-        if isinstance(line, int) and event.value < line:
+        speed = LINE_AHEAD if event.level == "hard" else 0.0  # a fast one was acted on before its hard line
+        if isinstance(line, int) and event.value < line * (1 - speed):
             held = f"{format_bytes(event.value)} held is under the {event.level} line of {format_bytes(line)}"
             return f"{held}; what it would have held later"
     if not isinstance(event, ev.Exited | ev.TreeGone) or event.run != state.run:
