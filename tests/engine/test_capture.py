@@ -47,6 +47,8 @@ def test_hlt7_a_bundle_says_what_was_seen(bare: Stagehand) -> None:
     facts, tail = bundle(bare)
     assert (facts["run_id"], facts["service"], facts["reason"], facts["pid"]) == ("p.a.1", "p/a", "health", pid)
     assert [process["pid"] for process in facts["processes"]] == [pid]
+    assert facts["command"] == list(a_spec().launch.argv)
+    assert set(facts["versions"]) == {"midwatch", "kernel"}
     assert [answer["ok"] for answer in facts["answers"]] == [False, False]
     assert "alive" in facts["answers"][0]["detail"]
     assert tail.startswith("started\n")

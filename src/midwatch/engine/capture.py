@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from midwatch import __version__
 from midwatch.engine.collect import Order, collect, release, store
 from midwatch.model.action import Capture
 from midwatch.policy import defaults
@@ -101,6 +102,8 @@ class Captures:
             "service": service.spec.id,
             "reason": reason,
             "at": now.wall,
+            "command": list(run.launch.argv),
+            "versions": {"midwatch": __version__, "kernel": self._engine.machine.host().kernel},
             "pid": run.proc.pid if run.proc is not None else None,
             "uptime_s": round(now.awake - state.spawned_at, 3) if state.spawned_at is not None else None,
             "phase": state.phase,

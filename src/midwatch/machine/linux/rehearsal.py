@@ -48,9 +48,10 @@ def rehearse(machine: Stage, containment: Containment, keeper: int, run: str, ki
         if failed is not None:
             told["rehearsal"] = f"cannot move a process into its group: {failed.strerror}"
         told["freeze"] = _freeze(machine, tree)
+        without = kill if containment.kill else _why(containment)
         began = time.monotonic()
         ended = machine.end(tree, 0, max(_END, until - began - 0.2))
-        told["kill"] = _killed(ended, kill if containment.kill else containment.why_not or "no cgroup", began)
+        told["kill"] = _killed(ended, without, began)
         if ended.left and began > until - _END:
             told["kill"] = BUSY
     finally:
@@ -82,9 +83,13 @@ def _dummies(run: str) -> int:
 def _freeze(machine: Stage, tree: Tree) -> str:
     how = machine.freeze(tree)
     if how != "cgroup":
-        return f"SIGSTOP only: {tree.containment.why_not or 'no cgroup'}" if how else "nobody could be stopped"
+        return f"SIGSTOP only: {_why(tree.containment)}" if how else "nobody could be stopped"
     group = tree.containment.kill or ""
     return "yes" if cgroup.frozen(group) else "SIGSTOP only: the group does not come to a halt"
+
+
+def _why(containment: Containment) -> str:
+    return containment.why_not.removeprefix("kill: ") or "no cgroup"
 
 
 def _killed(ended: Ended, without: str, began: float) -> str:
