@@ -1,7 +1,8 @@
-"""`make demo`: four real programs under Midwatch for half a minute, then the proof that nothing is left.
+"""`make demo`: six real programs under Midwatch for less than a minute, then the proof that nothing is left.
 
-A web server, one that crashes, one that exits 0 for ever, and one that ignores SIGTERM together with a child
-that left its session. In the middle of it the daemon itself is killed. Everything happens in a temporary instance
+A web server, one that crashes, one that exits 0 for ever, and one that ignores SIGTERM together with a child that left
+its session; then one that leaks and is asked to leave at its soft line, and one that explodes and is ended at its hard
+one. In the middle of it the daemon itself is killed. Everything happens in a temporary instance
 (MIDWATCH_HOME); it touches nothing it did not start.
 """
 
@@ -43,6 +44,21 @@ command = ["{python}", "{here}/stubborn.py"]
 stop = {{ grace = "2s" }}
 """
 
+HUNGRY = """\
+[midwatch]
+project = "hungry"
+
+[service.leaker]
+command = ["{python}", "-S", "{here}/hungry.py", "25", "1000"]
+memory = {{ soft = "60M", hard = "300M" }}
+drain = {{ signal = "USR1", code = 12, within = "5s" }}
+
+[service.bomb]
+command = ["{python}", "-S", "{here}/hungry.py", "800", "2000"]
+memory = {{ hard = "256M" }}
+contain = "none"
+"""
+
 
 def free_port() -> int:
     """A port that nobody listens on at this moment."""
@@ -78,7 +94,7 @@ class Scene:
 
     def services(self) -> dict[str, dict[str, object]]:
         """`ps --json` by name."""
-        return {row["name"]: row for row in json.loads(self.run("ps", "--json", show=False))["services"]}
+        return {row["name"]: row for row in json.loads(self.run("ps", "-a", "--json", show=False))["services"]}
 
     def until(self, what: str, met: object) -> None:
         """Wait for something to be true. A bounded loop."""
@@ -132,6 +148,18 @@ def kill_the_daemon(scene: Scene) -> None:
         raise SystemExit("demo: somebody noticed")
 
 
+def eat_memory(scene: Scene) -> None:
+    """A leak drained at the soft line, an explosion ended at the hard one, and what `why` says of both."""
+    print("\nTwo hungry ones: a leaker (25 MiB a second, soft line 60M) and a bomb (800 MiB a second, hard line 256M).")
+    (scene.folder / "hungry.toml").write_text(HUNGRY.format(python=sys.executable, here=HERE))
+    scene.run("up", "-d", "--no-wait", "-f", "hungry.toml")
+    ends = {"leaker": "drain", "bomb": "memory-guard"}
+    scene.until("both were dealt with", lambda s: all(s[n]["restarts"].get(c) for n, c in ends.items()))
+    for name in ends:
+        scene.run("stop", f"hungry/{name}", show=False)
+        scene.run("why", f"hungry/{name}")
+
+
 def left_over(home: str) -> list[str]:
     """Living processes that carry this instance's marker, found without asking Midwatch."""
     found = []
@@ -157,12 +185,13 @@ def act(scene: Scene) -> None:
         scene.run("why", name)
     scene.run("logs", "crasher", "-n", "3")
     kill_the_daemon(scene)
+    eat_memory(scene)
     print("\nNow everything is stopped. The stubborn one gets its grace of 2 s, then it and its helper are killed.")
     started = time.monotonic()
     scene.run("down", "--all")
     print(f"\nStopped in {time.monotonic() - started:.1f} s.")
     left = left_over(str(scene.folder))
-    print("Left over: " + ("nothing. Every process of the four is gone." if not left else "\n".join(left)))
+    print("Left over: " + ("nothing. Every process of the six is gone." if not left else "\n".join(left)))
     if left:
         raise SystemExit(1)
 
