@@ -142,6 +142,7 @@ class Meter(Protocol):
     def read(self, now: float) -> TreeSample:
         """One look; `now` is awake time, the same for all trees of a pass. 2 us for a process that did nothing, 15 for
         one that did; when somebody was born who may belong to a tree without a cgroup, a full look as by `members`.
+        Also in a thread, but all meters of a machine by one thread at a time.
         """
 
     def close(self) -> None:

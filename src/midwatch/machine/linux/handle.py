@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 import time
 
 from midwatch.machine.linux import files, procfs
@@ -26,6 +27,7 @@ class Budget:
     def __init__(self, most: int) -> None:
         self.most = most
         self.used = 0
+        self._lock = threading.Lock()  # meters are read in a thread while others are made and closed
 
     def open(self, path: str, flags: int = os.O_RDONLY) -> int | None:
         """A descriptor to keep; None when there is no room. Raises OSError."""
@@ -37,14 +39,16 @@ class Budget:
             if error.errno in (errno.EMFILE, errno.ENFILE):
                 return None  # somebody else has used them up: nothing of ours is gone
             raise
-        self.used += 1
+        with self._lock:
+            self.used += 1
         return fd
 
     def close(self, fd: int | None) -> None:
         """Give one back."""
         if fd is not None:
             os.close(fd)
-            self.used -= 1
+            with self._lock:
+                self.used -= 1
 
 
 class Process:

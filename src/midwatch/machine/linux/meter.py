@@ -2,7 +2,8 @@
 
 Every look tells held memory; descriptors and CPU time are counted each 5 s, threads and device I/O each 15 s, and only
 of processes that have used the CPU since. What is kept open is bounded by a budget that all meters share (handle.py).
-A sum over several processes is an upper bound. Must not judge a number. Tests: tests/machine/test_meter.py.
+A sum over several processes is an upper bound. May be read in a thread, by one at a time. Must not judge a number.
+Tests: tests/machine/test_meter.py.
 """
 
 from __future__ import annotations
