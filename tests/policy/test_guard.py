@@ -178,6 +178,7 @@ def test_no_politeness_no_grace(world: Any) -> None:
     actions = trip(w, "hard", polite=0.0)
     assert kinds(actions) == ["guard.tripped", Capture, "stop.begin", Watch, "stop.kill", Kill]
     assert actions[1].freeze
+    assert d.FREEZE_BELOW == 2.0
     assert w.named("guard.tripped")[0]["action"] == "kill"
     assert w.named("stop.begin")[0] == {
         "run_id": "p.web.1", "reason": "memory_guard", "signal": "SIGTERM", "grace_ms": 0}  # fmt: skip

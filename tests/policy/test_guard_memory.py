@@ -250,6 +250,9 @@ def test_a_rough_number_is_confirmed_before_anything_is_done() -> None:
     assert kinds(near.look(sample(0.0, 2010 * MIB, "approximate"))) == [Confirm]
     assert kinds(near.look(sample(0.1, 2010 * MIB, "approximate"), pss=1990 * MIB)) == [Confirm]
     assert kinds(near.look(sample(0.2, 2040 * MIB, "approximate"))) == ["hard"]
+    forked = Guarded(LINES)  # a process came or left during the sum: still an upper bound
+    seen = sample(0.0, 9000 * MIB, "approximate", 5, largest=(7, 500 * MIB))
+    assert kinds(forked.look(seen, pss=600 * MIB)) == [Confirm]
     part = Guarded(LINES)
     assert kinds(part.look(sample(0.0, 2050 * MIB, "approximate"))) == [Confirm]
     assert kinds(part.look(sample(1.0, 2200 * MIB, "approximate"))) == ["hard"]

@@ -81,6 +81,7 @@ def test_a_gap_voids_slopes_and_keeps_levels() -> None:
     """A sleep is no growth (guards 3.2): what was held stays known."""
     t = after_gap(track((0.0, 300 * MIB), (1.0, 900 * MIB)))
     assert (t.slope, t.calm) == (0.0, 300 * MIB)
+    assert observe(t, 1.01, 2 * GIB).slope == 0.0, "a suspend takes no awake time: no slope over it"
     assert after_gap(Track()) == Track()
     assert Track().growth(5.0) == 0
     assert Track().rate == GIB

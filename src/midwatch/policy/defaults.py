@@ -104,6 +104,7 @@ GROWS_BYTES = _figure("GROWS_BYTES", 128 * MIB, "bytes above calm", "less is an 
 SLOPE_SAID = _figure("SLOPE_SAID", MIB, "bytes/s", "slower than this no speed is named", _MEMORY + "test_words_name_the_number_the_line_and_the_speed")
 POLITE = _figure("POLITE", 10.0, "s", "between stop signal and kill while the host is fine; 2 in danger, 0 in critical", _HOST + "test_politeness_shrinks_with_the_host")
 POLITE_LEAST = _figure("POLITE_LEAST", 0.5, "s", "who would be 2 % over its line sooner gets no time to leave", _MEMORY + "test_a_slow_grower_has_time_to_leave")
+FREEZE_BELOW = _figure("FREEZE_BELOW", 2.0, "s to leave", "one that has less grows too fast to be read while it runs", "test_guard.py::test_no_politeness_no_grace")
 RESERVE_BYTES = _figure("RESERVE_BYTES", 512 * MIB, "bytes available", "with RESERVE_SHARE, the larger", _LINES + "test_the_reserve_grows_with_the_machine_and_never_eats_a_small_one")
 RESERVE_SHARE = _figure("RESERVE_SHARE", 0.04, "share of the machine", "guards: what has to stay available", _LINES + "test_the_reserve_grows_with_the_machine_and_never_eats_a_small_one")
 RESERVE_MOST = _figure("RESERVE_MOST", 0.1, "share of the machine", "512 MiB of a 1 GiB container would be an alarm for ever", _LINES + "test_the_reserve_grows_with_the_machine_and_never_eats_a_small_one")

@@ -83,7 +83,7 @@ def bounds(state: MemoryState, sample: TreeSample, error: int = 0) -> Bounds | N
         return Bounds(known, known, known, "exact")
     if held is None:
         return None
-    if sample.held.quality != "upper-bound":
+    if sample.members == 1 and sample.held.quality != "upper-bound":  # else shared pages may be counted again
         error = error if error or sample.held.quality == "exact" else int(f.ROUGH * held)
         return Bounds(held - error, held, held + error, sample.held.quality)
     same = ratio is not None and ratio.members == sample.members and abs(held / ratio.held - 1) <= f.RATIO_MOVES

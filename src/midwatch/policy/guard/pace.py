@@ -8,7 +8,6 @@ remembered of a tree: bounded, and forgotten with its run. Must not decide. Test
 from __future__ import annotations
 
 from collections.abc import Iterable
-from statistics import median_low
 
 import msgspec
 
@@ -29,7 +28,8 @@ class Track(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def calm(self) -> int:
         """What it held while it was calm: the median of ten minutes' lows."""
-        return median_low([low for _, _, low in self.minutes]) if self.minutes else 0
+        lows = sorted(low for _, _, low in self.minutes)
+        return lows[(len(lows) - 1) // 2] if lows else 0
 
     @property
     def rate(self) -> float:
@@ -63,8 +63,8 @@ def observe(track: Track, at: float, value: int) -> Track:
 
 
 def after_gap(track: Track) -> Track:
-    """The machine slept or stood still: slopes are void, levels are not."""
-    return Track(track.recent[-1:], tuple((minute, 0.0, low) for minute, _, low in track.minutes))
+    """The machine slept or stood still: slopes are void, also the next one; levels are not."""
+    return Track((), tuple((minute, 0.0, low) for minute, _, low in track.minutes))
 
 
 def period(heads: Iterable[tuple[float, float]], alone: Iterable[float] = (), cost: float = 0.0) -> float:

@@ -16,6 +16,7 @@ from midwatch.model.state import Plan
 from midwatch.model.units import format_seconds
 from midwatch.policy import moves
 from midwatch.policy.budget import episode, judge, may_restart
+from midwatch.policy.defaults import FREEZE_BELOW
 from midwatch.policy.draft import Draft
 
 _RANKS = {"warn": 1, "soft": 2, "hard": 3}
@@ -96,7 +97,7 @@ def _stop(
     warnings: list[Note],
 ) -> None:  # fmt: skip
     d.actions += warnings
-    d.do(Capture(d.run, reason, freeze=grace <= 0, stage=1 if grace <= 0 and reason == "host" else 3))
+    d.do(Capture(d.run, reason, freeze=grace < FREEZE_BELOW, stage=1 if grace <= 0 and reason == "host" else 3))
     d.set(why_stopping=cause, plan=plan, respawn=False, hurry=grace <= 0, probe_detail=words)
     moves.begin_stop(d, cause.replace("-", "_"), "", grace)
     moves.ladder(d, grace=grace)
