@@ -53,6 +53,7 @@ def guard(level: str, **more: Any) -> dict[str, Any]:
 
 STOP = {"event": "stop.begin", "reason": "requested", "by": "me", "signal": "SIGTERM", "grace_ms": 10000}
 COUNTED = ("oom-counter",)
+HARD_DO = ({**guard("hard"), "action": "kill"}, {"event": "stop.begin", "reason": "memory_guard"})
 DEATHS = (
     Death("requested", 1.0, by(15), "somebody asked for it", ("the stop was written down before it ended",), (),
           "requested", (STOP,)),
@@ -81,6 +82,14 @@ DEATHS = (
     Death("killed", 0.9, by(9, checked=("oomd",)), "it was not midwatch", ("systemd-oomd: it left no mark",)),
     Death("crash", 1.0, left(3), "it failed", ("exit code 3 is one that it gave itself", NOT_US)),
     Death("crash", 0.85, left(137), "it failed", (NOT_US,), ("the kernel's OOM killer",)),
+    Death("memory-guard", 1.0, by(9, checked=COUNTED), "than its hard line and midwatch killed it",
+          (COUNTER, "written down before it did it", "it lived until midwatch stopped"), (), "memory-guard", HARD_DO),
+    Death("memory-guard", 1.0, by(10), "the signal that asked ended it", (), (), "drain",
+          (guard("soft", action="drain"),)),
+    Death("drain", 1.0, left(0), "its soft line, midwatch asked it to finish and leave, and it left",
+          ("exit code 0 is one that it gave itself",), (), "drain", (guard("soft", action="drain"),)),
+    Death("fd-guard", 1.0, by(15), "it had too many files open", ("written down before it did it",), (), "fd-guard",
+          (guard("hard", guard="fds"),)),
     Death("crash", 1.0, left(1), "it failed", (), ("it had acted on this run before (guard.tripped)",), None,
           (guard("soft"),)),
 )  # fmt: skip
@@ -90,7 +99,8 @@ DEATHS = (
 def rules(tmp_path_factory: pytest.TempPathFactory) -> Rules:
     """The defaults, with a drain code."""
     file = tmp_path_factory.mktemp("rules") / "midwatch.toml"
-    file.write_text('[midwatch]\nproject = "shop"\n[service.web]\ncommand = ["true"]\nrestart = { drain_code = 12 }\n')
+    file.write_text('[midwatch]\nproject = "shop"\n[service.web]\ncommand = ["true"]\nrestart = { drain_code = 12 }\n'
+                    'drain = { signal = "USR1" }\n')
     return load(file, environ={"PATH": "/bin"}).specs[0].rules
 
 
@@ -137,14 +147,14 @@ def test_every_cause_with_every_confidence_has_its_words(death: Death, rules: Ru
 
 def test_no_rule_of_the_policy_is_without_words() -> None:
     """The table above has every (cause, confidence) that the policy can give to an exit."""
-    possible = {(rule.cause, rule.sure) for rule in RULES} - {("memory-guard", 1.0), ("fd-guard", 1.0)}
+    possible = {(rule.cause, rule.sure) for rule in RULES}
     missing = possible - {(death.cause, death.sure) for death in DEATHS}
     assert not missing
 
 
 LINES = (
     ("memory-guard", "SIGKILL", guard("hard"), "held more memory than its hard line and midwatch killed it"),
-    ("memory-guard", "SIGTERM", guard("soft"), "more memory than its soft line, midwatch asked it to finish"),
+    ("memory-guard", "SIGUSR1", guard("soft"), "midwatch asked it to finish and leave, and the signal that asked"),
     ("memory-guard", "SIGTERM", guard("hard", guard="host"), "the machine, or all services together, needed"),
     ("memory-guard", "SIGTERM", {"event": "guard.drain", "outcome": "late"}, "did not in time, and midwatch stopped"),
     ("fd-guard", "SIGTERM", guard("hard", guard="fds"), "it had too many files open and midwatch stopped it"),
@@ -207,6 +217,14 @@ def test_a_manager_above_us_is_not_ruled_out(rules: Rules) -> None:
     assert any("systemd, which runs midwatch" in w for w in told(killed, rules, started, above)["not_ruled_out"])
     nobody = told(killed, rules)
     assert not any("manager" in words for words in (*nobody["ruled_out"], *nobody["not_ruled_out"]))
+
+
+def test_what_the_machine_went_through_stands_before_the_end(rules: Rules) -> None:
+    """Pressure and a full disk during the run; what was before it began is not told."""
+    old, new = "2026-06-02T02:30:00.000Z", "2026-06-02T02:31:00.500Z"
+    lines = [{"event": "disk.low", "ts": old}, {"event": "host.pressure", "level": "warn", "ts": new}]
+    found = told(DEATHS[18], rules, *lines)
+    assert [line["event"] for line in found["evidence"]["journal"]] == ["host.pressure"]
 
 
 def test_sleep_and_a_full_disk_stay_open(rules: Rules) -> None:

@@ -49,6 +49,8 @@ _ENDS = frozenset({"run.exited", "run.spawn_failed"})
 _BEGUN = frozenset({"run.spawning", "run.spawned", "run.spawn_failed"})
 _PIDS = frozenset({"run.spawned", "run.adopted", "run.exited", "run.daemonised", "run.orphaned"})
 _LED = ("stop.", "health.", "probe.", "guard.", "budget.", "output.dropped", "run.leftovers", "run.orphaned")
+_PLACE = ("host.", "budget.over", "disk.", "clock.", "engine.restarted", "daemon.upgrading")
+MOST_OF_PLACE = 6  # newest lines about the machine and midwatch itself that are shown with a run
 _SURE = ((1.0, "certain"), (0.9, "almost certain"), (0.8, "likely"), (0.6, "probable"), (0.0, "uncertain"))
 
 
@@ -89,6 +91,8 @@ def meaning(end: Line, led: list[Line]) -> str:
         return "it held more memory than its hard line and midwatch killed it"
     if cause in ("memory-guard", "fd-guard") and late:
         return "midwatch asked it to finish and leave, it did not in time, and midwatch stopped it"
+    if cause == "memory-guard" and levels == {"soft"} and end.get("signal"):
+        return "midwatch asked it to finish and leave, and the signal that asked ended it"
     if cause in ("memory-guard", "drain") and "soft" in levels:
         return "it held more memory than its soft line, midwatch asked it to finish and leave, and it left"
     return CAUSES.get(cause, cause)
@@ -247,7 +251,7 @@ def answer(
         "do": [*next_steps(service, end, row), *_freeing(service, lines, row)],
         "evidence": {
             "exit": _exit(found) | _unseen(lines, found) if end is not None else None,
-            "journal": [_short(line) for line in led],
+            "journal": [_short(line) for line in _with_place(led, lines, found, around)],
             "captured": captured(lines, run),
             "bundles": around.bundles,
             "samples": around.samples,
@@ -257,6 +261,18 @@ def answer(
         "came": came(runs_of(lines), run) if end is None and run is not None else [],
         "now": _now(row, lines, service),
     }
+
+
+def _with_place(led: list[Line], lines: list[Line], end: Line, around: Around) -> list[Line]:
+    """What led to it, with what happened to the machine and to midwatch itself during that run."""
+    run = end.get("run_id")
+    began = next((str(x.get("ts")) for x in lines if x.get("run_id") == run and x.get("event") in _BEGUN), None)
+    if not end or began is None:
+        return led
+    until = str(end.get("ts", ""))
+    within = [x for x in around.daemon if began <= str(x.get("ts", "")) <= until]
+    place = [x for x in within if str(x.get("event")).startswith(_PLACE)]
+    return sorted([*led, *place[-MOST_OF_PLACE:]], key=lambda line: str(line.get("ts", "")))
 
 
 def _case(lines: list[Line], end: Line, led: list[Line], around: Around) -> ruled.Case:

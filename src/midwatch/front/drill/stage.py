@@ -18,12 +18,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from midwatch.config.environment import of_outer
 from midwatch.engine.layout import Layout
 
 if TYPE_CHECKING:
     import psutil
 
-PATIENCE = 15.0  # seconds for one thing to become true; ends early
+PATIENCE = 20.0  # seconds for one thing to become true; ends early
 COMMAND = 30.0  # seconds one command may take
 LAST_WAIT = 3.0  # seconds for what was ended to be gone
 TOYS = Path(__file__).with_name("toys.py")
@@ -48,7 +49,9 @@ class Stage:
         self.project = folder / "drill"
         for path in (self.home, self.project):
             path.mkdir(mode=0o700)
-        self.env = {**os.environ, "MIDWATCH_HOME": str(self.home)}
+        # Whoever runs the drill is told nothing: a manager's variables would reach it through the scene's daemon.
+        mine = {name: value for name, value in os.environ.items() if not of_outer(name)}
+        self.env = {**mine, "MIDWATCH_HOME": str(self.home)}
         self._config = '[midwatch]\nproject = "drill"\n'
         self.facts: dict[str, Any] = {}  # what `--json` tells beside the words
         self.undo: list[Callable[[], object]] = []  # done at the end, newest first, before the folder is removed
@@ -158,6 +161,7 @@ class Stage:
                 undo()
             except OSError:
                 continue
+        shutil.rmtree(Layout.for_home(self.home).runtime, ignore_errors=True)  # elsewhere when the path is long
         shutil.rmtree(self.folder, ignore_errors=True)
         return left
 
