@@ -269,9 +269,14 @@ def test_words_name_the_number_the_line_and_the_speed() -> None:
         g.look(sample(float(at), 1100 * MIB))
     g.look(sample(8.0, 2010 * MIB))
     words = {e.level: e.words for _, _, e in g.told if isinstance(e, Tripped)}
-    assert words["warn"] == "holds 1.1 GiB of the 800 MiB at which that is said (80% of its line)"
-    assert words["soft"] == "holds 1.1 GiB of its soft line of 1000 MiB"
-    assert words["hard"].startswith("holds 2 GiB of its hard line of 2 GiB, acted on at 1.7 GiB because of its speed")
+    assert words["warn"] == "holds 1.1 GiB, more than 800 MiB (80% of its line)"
+    assert words["soft"] == "holds 1.1 GiB, over its soft line of 1000 MiB"
+    assert words["hard"] == "holds 2 GiB, growing 455 MiB a second, over its hard line of 2 GiB"
+    fast = Guarded(LINES)
+    fast.look(sample(0.0, 1000 * MIB))
+    (trip,) = (e for e in fast.look(sample(0.5, 1900 * MIB)) if isinstance(e, Tripped))
+    assert trip.words == "holds 1.9 GiB, growing 1.8 GiB a second, so fast that it would cross its hard line of 2 GiB"
+    assert trip.line == 1700 * MIB
     share = Guarded(Lines(256 * MIB))
     for at in range(0, 8, 2):
         share.look(sample(float(at), 300 * MIB))

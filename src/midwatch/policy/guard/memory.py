@@ -164,18 +164,18 @@ def _proposal(
     if name in ("1", "2"):
         words = f"holds {format_bytes(track.recent[-1][1])}{speed}; {format_bytes(track.calm)} while it was calm"
         return Evidence(run, int(name), words)
-    of = f"its {name} line of {format_bytes(int(line))}"
-    if name == "warn":
-        of = f"the {format_bytes(int(line))} at which that is said ({_reason(lines)})"
-    elif name in ("hard", "hurry"):
-        of = f"its hard line of {format_bytes(lines.hard or 0)}"
-        of += f", acted on at {format_bytes(int(line))} because of its speed" if line < (lines.hard or 0) else ""
+    level: Level = "warn" if name == "warn" else "soft" if name == "soft" else "hard"
+    at = format_bytes(int(line) if level != "hard" else lines.hard or 0)
+    of = f"over its {level} line of {at}"
+    if level == "warn":
+        of = f"more than {at} ({_reason(lines)})"
+    elif level == "hard" and b.shown < (lines.hard or 0):
+        of = f"so fast that it would cross its hard line of {at}"
     polite = around.polite
     if track.slope > 0 and lines.hard:
         polite = min(polite, (f.LINE_OVER - 1) * lines.hard / track.slope)
     polite = 0.0 if name == "hurry" or polite < f.POLITE_LEAST else polite
-    level: Level = "warn" if name == "warn" else "soft" if name == "soft" else "hard"
-    words = f"holds {format_bytes(b.shown)} of {of}{speed}"
+    words = f"holds {format_bytes(b.shown)}{speed}, {of}"
     return Tripped(run, "memory", level, b.shown, int(line), b.quality, words, polite)
 
 
