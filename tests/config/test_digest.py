@@ -34,6 +34,7 @@ A, B = {"PATH": "/bin", "TERM": "xterm", "X": "1"}, {"PATH": "/usr/bin", "LANG":
         "contain = 'none'",
         "output = { stderr = 'own' }",
         "pty = true",
+        "trace = true",
         "port = 80",
     ],
 )

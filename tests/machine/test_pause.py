@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -146,3 +148,20 @@ def test_a_rehearsal_that_cannot_begin_says_why(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(os, "posix_spawn", refuse)
     told = LinuxMachine(f"refused-{os.getpid()}", os.getpid()).rehearse()
     assert "Resource temporarily unavailable" in told["rehearsal"]
+
+
+def test_the_dummies_leave_with_us(tmp_path: Path) -> None:
+    """Killed in the middle of a rehearsal, we leave nobody behind: the dummies wait for a pipe that we hold."""
+    code = (
+        "import os, signal, sys\nfrom midwatch.machine.linux import rehearsal\n"
+        "waiting, hold = os.pipe()\npid = rehearsal._dummies('midwatch.rehearsal.x', waiting)\n"
+        "print(pid, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=False)
+    pid = int(done.stdout)
+    for _ in range(3000):
+        if not Path(f"/proc/{pid}").exists() or state(pid) == "Z":
+            return
+        time.sleep(0.01)
+    raise AssertionError("the dummy is still there")

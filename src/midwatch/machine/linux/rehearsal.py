@@ -1,8 +1,8 @@
 """The rare path, tried before it is needed: a dummy tree is frozen, killed and reaped by the code that ends runs.
 
-One `sleep` with a grandchild in a group of its own; whatever happens, they leave by themselves after some seconds. The
-answer says for each rung "yes" or what is used instead and why. At most a second, in a worker thread. Must not touch
-anything else. Tests: tests/machine/test_rehearsal.py.
+A shell with a child, in a group of its own; both wait for the end of a pipe that we hold, so they leave by themselves
+whatever happens to us. The answer says for each rung "yes" or what is used instead and why. At most a second or so, in
+a worker thread. Must not touch anything else. Tests: tests/machine/test_pause.py.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from midwatch.machine.ports import Containment, Ended, Tree
 from midwatch.model.identity import ProcId
 
 SECONDS = 1.0
-_LIFE = 5  # seconds after which the dummies leave by themselves
-_SCRIPT = f"sleep {_LIFE} & echo; sleep {_LIFE}; wait"
+_SCRIPT = "exec 3<&0; (read x <&3) & echo; read x <&3; wait"  # nothing but the shell itself is needed
 _END = 0.5  # seconds for the end of the dummies, however late it is
 BUSY = "not tried to the end: the machine is too busy"
 _HELP = 0.6  # seconds that the program which tries process_mrelease may take
@@ -38,7 +37,14 @@ def rehearse(machine: Stage, containment: Containment, keeper: int, run: str, ki
     """`containment`: an empty group, or none; `kill`: what the machine says of cgroup.kill."""
     until = time.monotonic() + SECONDS
     told: dict[str, str] = {}
-    pid = _dummies(run)
+    waiting, hold = os.pipe()
+    try:
+        pid = _dummies(run, waiting)
+    except OSError:
+        os.close(hold)
+        raise
+    finally:
+        os.close(waiting)
     try:
         main = machine.identify(pid)
         if main is None:
@@ -55,20 +61,21 @@ def rehearse(machine: Stage, containment: Containment, keeper: int, run: str, ki
         if ended.left and began > until - _END:
             told["kill"] = BUSY
     finally:
+        os.close(hold)
         told["reap"] = _reap(pid)
     told["memory release"] = _release(until - time.monotonic())
     told.setdefault("rehearsal", "yes")
     return told
 
 
-def _dummies(run: str) -> int:
-    """The dummy tree, once its grandchild is there."""
+def _dummies(run: str, waiting: int) -> int:
+    """The dummy tree, once its second member is there. It lives until the other end of `waiting` is closed."""
     read, write = os.pipe()
     try:
         pid = os.posix_spawn(
             "/bin/sh", ["sh", "-c", _SCRIPT], {"PATH": "/usr/bin:/bin", "MIDWATCH_RUN": run},
             file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDWR, 0), (os.POSIX_SPAWN_DUP2, write, 1),
+                (os.POSIX_SPAWN_DUP2, waiting, 0), (os.POSIX_SPAWN_DUP2, write, 1),
                 (os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0),
             ],
             setsid=True, setsigmask=(), setsigdef=(signal.SIGTERM, signal.SIGINT, signal.SIGPIPE),
