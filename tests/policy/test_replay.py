@@ -8,7 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from midwatch.model.event import Probed, Tripped
-from midwatch.model.service import MemoryLines, Probe, Window
+from midwatch.model.service import DrainRules, MemoryLines, Probe, Window
 from midwatch.policy.replay import NOT_RECORDED, replay
 
 
@@ -149,9 +149,10 @@ def test_under_a_higher_line_what_the_run_would_have_done_is_not_recorded(world:
     for memory, words in ((MemoryLines(hard=1 << 30), "under the hard line of 1 GiB"), (None, "no hard line then")):
         found = replay(first, recorded(w), {"p/web": replace(w.rules, memory=memory)})
         unknown = [c for c in found if c.remark.startswith(NOT_RECORDED)]
-        assert [c.cause for c in unknown] == ["tripped", "exited", "tree_gone"]
+        assert [c.cause for c in unknown] == ["tripped", "exited", "tree_gone", "tick"]
+        assert [c.cause for c in found if not c.same and c not in unknown] == []
         assert words in unknown[0].remark
-        assert "it was stopped, and would not have been" in unknown[1].remark
+        assert "it was asked to leave, and would not have been" in unknown[1].remark
         last = [c for c in found if c.cause == "exited"][-1]
         assert dict(last.replayed)["run.exited"]["cause"] == "crash"
 
@@ -162,6 +163,22 @@ def test_under_the_same_or_a_lower_line_the_guard_decides_again(world: Any) -> N
     for hard in (500, 512, 560, "auto"):
         found = replay(first, recorded(w), {"p/web": replace(w.rules, memory=MemoryLines(hard=hard))})
         assert [c for c in found if not c.same] == []
+
+
+def test_a_drain_that_would_not_have_been_asked_has_no_recorded_end(world: Any) -> None:
+    """It left because it was asked at the soft line; under a higher one nobody would have asked."""
+    w = world(memory=MemoryLines(soft=512), drain=DrainRules(signal=10), drain_code=12)
+    first = snapshot(w.state)
+    w.come_up()
+    w.feed(Tripped(str(w.state.run), "memory", "soft", 530, 512, words="530 B held"), 10.0)
+    w.exit(12, 1.0)
+    w.lives((1, 1.0))
+    assert [c for c in replay(first, recorded(w)) if not c.same] == []
+    found = replay(first, recorded(w), {"p/web": replace(w.rules, memory=MemoryLines(soft=1024))})
+    unknown = [c.cause for c in found if c.remark.startswith(NOT_RECORDED)]
+    assert unknown == ["tripped", "exited", "tick"]
+    assert [c.cause for c in found if not c.same and not c.remark] == []
+    assert replay(first, recorded(w), {"p/web": w.rules})[-1].same, "the same rules in other hands"
 
 
 def test_what_the_other_rules_had_stopped_before_has_no_recorded_end(world: Any) -> None:

@@ -49,7 +49,8 @@ def replay(
 ) -> list[Compared]:
     """Every recorded input after `snapshot` ({"now", "states"}), stepped again. `rules`: other rules by service id."""
     states = _states(snapshot, rules or {})
-    stopped: set[str] = set()  # runs that we ended in the record
+    stopped: set[str] = set()  # runs that we ended, or asked to leave, in the record
+    adrift: set[str] = set()  # services whose recorded run would be another one now
     found: list[Compared] = []
     for group in _groups(lines):
         head = group[0]
@@ -59,16 +60,19 @@ def replay(
         name = str(head.get("service") or "")
         event = msgspec.convert(head["input"], ev.Event)  # type: ignore[var-annotated, arg-type, unused-ignore]
         recorded = _decisions(group)
-        stopped |= {str(fields.get("run_id")) for kind, fields in recorded if kind in ("stop.begin", "stop.kill")}
+        stopped |= {str(fields.get("run_id")) for kind, fields in recorded if _ends(kind, fields)}
         tag, at, awake = str(head["input"]["e"]), str(head.get("ts", "")), float(head["awake"])
         state = states.get(name)
         if state is None:
             found.append(Compared(at, awake, name, tag, recorded, (), False, NOT_RECORDED))
             continue
         if name in (rules or {}):
-            if remark := _elsewhere(event, state, stopped):
+            if remark := _elsewhere(event, state, stopped, name in adrift):
+                adrift.add(name)
                 found.append(Compared(at, awake, name, tag, recorded, (), False, f"{NOT_RECORDED}: {remark}"))
                 continue
+            if isinstance(event, ev.Spawned | ev.SpawnFailed | ev.Ask):
+                adrift.discard(name)
             event, state = _other_rules(event, state, awake)
         done = step(state, event, Now(awake, 0.0, ""))
         states[name] = done.state
@@ -118,7 +122,11 @@ def _same(recorded: Decisions, replayed: Decisions) -> bool:
     return all(old.get(key) == value for old, new in both for key, value in new.items() if key not in _WORDS)
 
 
-def _elsewhere(event: ev.Event, state: ServiceState, stopped: set[str]) -> str:
+def _ends(kind: str, fields: Mapping[str, Any]) -> bool:
+    return kind in ("stop.begin", "stop.kill") or (kind == "guard.tripped" and fields.get("action") == "drain")
+
+
+def _elsewhere(event: ev.Event, state: ServiceState, stopped: set[str], adrift: bool) -> str:
     """Why the record does not know what the other rules would have met; empty: it does."""
     if isinstance(event, ev.Tripped) and event.guard == "memory" and event.level != "warn":
         line = getattr(state.rules.memory, event.level, None)
@@ -128,10 +136,12 @@ def _elsewhere(event: ev.Event, state: ServiceState, stopped: set[str]) -> str:
         if isinstance(line, int) and event.value < line * (1 - speed):
             held = f"{format_bytes(event.value)} held is under the {event.level} line of {format_bytes(line)}"
             return f"{held}; what it would have held later"
+    if isinstance(event, ev.Tick) and adrift:
+        return "what follows from that"
     if not isinstance(event, ev.Exited | ev.TreeGone) or event.run != state.run:
         return ""
-    if event.run in stopped and state.phase in ("starting", "up"):
-        return "it was stopped, and would not have been; how long it would have lived"
+    if event.run in stopped and state.phase in ("starting", "up") and state.drain_by is None:
+        return "it was asked to leave, and would not have been; how long it would have lived"
     if event.run not in stopped and state.phase == "stopping":
         return "it would have been stopped before; how it would have ended"
     return ""
@@ -143,7 +153,8 @@ def _other_rules(event: ev.Event, state: ServiceState, awake: float) -> tuple[ev
         return replace(event, rules=state.rules), state
     run = getattr(event, "run", None)
     if isinstance(event, ev.Spawned | ev.SpawnFailed | ev.PortBusy) and (state.phase != "starting" or state.run != run):
-        return event, replace(state, phase="starting", run=run, pid=None, wake_at=None, want="up")
+        number = int(event.run.rpartition(".")[2])
+        return event, replace(state, phase="starting", run=run, run_no=number, pid=None, wake_at=None, want="up")
     if isinstance(event, ev.Exited) and (state.phase not in ("up", "stopping", "killing") or state.run != run):
         return event, replace(state, phase="up", run=run, pid=0, spawned_at=awake - event.facts.duration, want="up")
     return event, state
