@@ -147,7 +147,8 @@ def test_guards_are_counted_where_they_are_recorded() -> None:
     gone = Compared("", 2.0, "shop/web", "tripped", tripped, (), False, f"{NOT_RECORDED}: no hard line then")
     services = backtest.by_service([one, gone])
     assert services["shop/web"]["guards"] == 2
-    assert backtest.document(services, dict)["shop/web"]["counts"] == {"guard memory hard": {"recorded": 1, "now": 1}}
+    assert backtest.document(services, str)["shop/web"]["counts"] == {"guard memory hard": {"recorded": 1, "now": 1}}
     text = "\n".join(backtest.screen(services, 80))
-    assert "2 proposals of guards are in the record" in text
-    assert "not recorded: no hard line then" in text
+    assert "shop/web: 1 of 2 decisions would have been others" in text
+    assert "now:      no hard line then is not recorded" in text
+    assert "2 proposals of guards are in the record, 1 of them would not have come" in text

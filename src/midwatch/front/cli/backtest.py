@@ -38,7 +38,7 @@ def by_service(found: Iterable[Any]) -> dict[str, dict[str, Any]]:
     services: dict[str, dict[str, Any]] = {}
     for one in found:
         mine = services.setdefault(one.service, {
-            "inputs": 0, "different": 0, "not_recorded": 0, "first": None, "guards": 0, "waits_ms": [0, 0],
+            "inputs": 0, "different": 0, "not_recorded": 0, "first": None, "guards": 0, "unmet": 0, "waits_ms": [0, 0],
             "counts": (Counter(), Counter()), "unknown": Counter(),
         })  # fmt: skip
         mine["inputs"] += 1
@@ -46,6 +46,9 @@ def by_service(found: Iterable[Any]) -> dict[str, dict[str, Any]]:
         if unknown(one):
             mine["not_recorded"] += 1
             mine["unknown"][one.remark] += 1
+            if one.cause == "tripped":  # that it would not have come is known, and is a change
+                mine["unmet"] += 1
+                mine["first"] = mine["first"] or one
             continue
         for side, decisions in enumerate((one.recorded, one.replayed)):
             mine["counts"][side].update(kinds(decisions))
@@ -71,7 +74,7 @@ def document(services: dict[str, dict[str, Any]], told: Any) -> dict[str, Any]:
     """The same for `--json`. `told` makes a document of one compared decision."""
     return {
         name: {
-            **{key: mine[key] for key in ("inputs", "different", "not_recorded", "guards")},
+            **{key: mine[key] for key in ("inputs", "different", "not_recorded", "guards", "unmet")},
             "first": told(mine["first"]) if mine["first"] else None,
             "counts": {
                 kind: {"recorded": mine["counts"][0][kind], "now": mine["counts"][1][kind]} for kind in _all(mine)
@@ -92,7 +95,8 @@ def screen(services: dict[str, dict[str, Any]], room: int) -> list[str]:
     lines: list[str] = []
     for name, mine in sorted(services.items()):
         lines += [*_head(name, mine), *_counts(mine, room)]
-        guards = f"{mine['guards']} proposals of guards are in the record" if mine["guards"] else (
+        unmet = f", {mine['unmet']} of them would not have come" if mine["unmet"] else ""
+        guards = f"{mine['guards']} proposals of guards are in the record{unmet}" if mine["guards"] else (
             "guards: none of their proposals is in the record; when other lines would have been crossed is not recorded"
         )
         lines += [f"  {guards}"] if mine["guards"] or mine["different"] else []
@@ -102,15 +106,19 @@ def screen(services: dict[str, dict[str, Any]], room: int) -> list[str]:
 
 
 def _head(name: str, mine: dict[str, Any]) -> list[str]:
-    first, changed = mine["first"], mine["different"]
+    first, changed = mine["first"], mine["different"] + mine["unmet"]
+    known = mine["inputs"] - mine["not_recorded"] + mine["unmet"]
     if first is None:
-        return [f"{name}: nothing would have changed in {mine['inputs'] - mine['not_recorded']} decisions"]
+        return [f"{name}: nothing would have changed in {known} decisions"]
     when = history.wall({"ts": first.ts})
+    now = first.remark.removeprefix(f"{NOT_RECORDED}: ") + " is not recorded" if unknown(first) else (
+        arithmetic(first.replayed)
+    )
     return [
-        f"{name}: {changed} of {mine['inputs'] - mine['not_recorded']} decisions would have been others; the first:",
+        f"{name}: {changed} of {known} decisions would have been others; the first:",
         f"  {clock(when) if when is not None else '?'}  {first.cause}",
         f"    recorded: {arithmetic(first.recorded)}",
-        f"    now:      {arithmetic(first.replayed)}",
+        f"    now:      {now}",
     ]
 
 
