@@ -228,6 +228,7 @@ LOCK_MISSES = _figure("LOCK_MISSES", 3, "looks in a row", "two that fail and one
 
 # -- guards at work (engine/guard)
 SAMPLE_IN_LOOP = _figure("SAMPLE_IN_LOOP", 0.002, "s", "a pass that takes longer is read in a thread: nothing waits for it", _PIN)
+SAMPLE_LEAST = _figure("SAMPLE_LEAST", 0.02, "s", "who will cross his hard line before the next look is looked at when he does", _PIN)
 SAMPLE_DETAIL = _figure("SAMPLE_DETAIL", 5.0, "s", "descriptors that come near their limit; floors, and calm ones, half as often", _PIN)
 SENTINEL_DROP = _figure("SENTINEL_DROP", 48 * MIB, "bytes", "the machine's available memory fell so much between two looks: everything is read at once", _PIN)
 JUDGE_STEP = _figure("JUDGE_STEP", 4 * MIB, "bytes", "far from its lines a change is judged from this size on", _PIN)

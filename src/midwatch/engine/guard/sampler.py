@@ -201,7 +201,7 @@ class Sampler:
     def _next(self) -> None:
         now = self._engine.machine.now().awake
         due = min((watch.due for watch in self.watches.values()), default=now + defaults.PACE_MOST)
-        self.period = max(min(due - now, self.host.period), defaults.PACE_LEAST)
+        self.period = max(min(due - now, self.host.period), defaults.SAMPLE_LEAST)
         self._wake(self.period)
 
     # -- what was seen -----------------------------------------------------------------------------------------

@@ -130,14 +130,18 @@ class Watch:
         self.period = defaults.PACE_MOST
         if lines.soft is not None or lines.hard is not None:
             held, track = self.value, self.state.track
-            rate, rooms, alone = track.rate, [], list[int]()
+            rate, rooms, alone, crossing = track.rate, list[int](), list[int](), defaults.PACE_MOST
             if lines.soft is not None and lines.soft > held:
                 rooms.append(lines.soft - held)
             if lines.hard is not None and lines.hard > held:
                 room = max(0, kill_line(lines.hard, track.slope, defaults.PACE_MOST, self.kernel) - held)
                 rooms.append(room)
                 alone.append(room)  # also where the kernel holds it: the evidence has to come before the kernel does
+                if track.slope > 0 and not self.ended:
+                    crossing = max(room / track.slope, defaults.SAMPLE_LEAST)
             self.period = pace.period([(room, rate) for room in rooms], alone, cost)
+            self.due = sample.at + min(self.period, crossing)  # at its speed it will be there at that moment
+            return
         self.due = sample.at + self.period
 
     def after_gap(self) -> None:
