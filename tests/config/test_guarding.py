@@ -132,3 +132,35 @@ def test_what_a_service_may_use_is_explained(read: Read) -> None:
         "  drains      by SIGUSR1, 30 s to leave",
     ):
         assert line in text.split("\n"), text
+
+
+# text of the service, key, message, hint
+REFUSED: list[tuple[str, str, str, str]] = [
+    ("memory = { hard = '2' }", "service.web.memory.hard", "too small, at least 16M", 'did you mean "2G"?'),
+    ("memory = { hard = '300' }", "service.web.memory.hard", "too small, at least 16M", 'did you mean "300M"?'),
+    ("memory = { soft = '1M' }", "service.web.memory.soft", "too small, at least 16M", ""),
+    ("memory = { soft = 'auto' }", "service.web.memory.soft", "a size", ""),
+    ("drain = { within = '5s' }", "service.web.drain", "does not say how", "drain.signal or drain.command"),
+    ("drain = { code = 12, within = '5s' }", "service.web.drain.within", "nobody asks it", "drain.signal"),
+    ("drain = { signal = 'USR1', command = 'x' }", "service.web.drain.command", "a second way", "exactly one"),
+    ("drain = { signal = 'KILL' }", "service.web.drain.signal", "would end it", '"USR1"'),
+    ("drain = { code = 12 }\nrestart.drain_code = 13", "service.web.drain.code", "restart.drain_code is 13", ""),
+    ("drain = { code = 78 }", "service.web.drain.code", "also a permanent code", ""),
+    ("drain = { code = 0 }", "service.web.drain.code", "from 1 to 255", ""),
+    ("priority = 'high'", "service.web.priority", '"expendable" or "normal" or "protected"', ""),
+    ("fds = { warn = '90%' }", "service.web.fds.warn", "urgent at 85%", "the warning comes first"),
+    ("fds = { act = '50%' }", "service.web.fds.act", "warned at 70%", ""),
+    ("fds = { pools = { a = 0 } }", "service.web.fds.pools.a", "from 1 to 100000", ""),
+    ("fds = { pools = 4 }", "service.web.fds.pools", "a table of files", "state.db"),
+    ("fds = { pools = { '' = 4 } }", 'service.web.fds.pools.""', "not a name of a file", ""),
+    ("fds = { action = 'kill' }", "service.web.fds.action", '"warn" or "restart"', ""),
+]
+
+
+@pytest.mark.parametrize(("text", "key", "message", "hint"), REFUSED, ids=[row[0][:40] for row in REFUSED])
+def test_what_cannot_be_meant(refused: Callable[[str], Any], text: str, key: str, message: str, hint: str) -> None:
+    """F19 (a size without its unit) and what contradicts itself."""
+    (problem,) = refused(f"[service.web]\ncommand = '/bin/true'\n{text}\n")
+    assert (problem.key, problem.line) == (key, 3)
+    assert message in problem.message
+    assert hint in problem.hint
