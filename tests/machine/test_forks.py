@@ -16,7 +16,8 @@ class Proc:
         self.folder = folder
         self.now = 0.0
         self.last(100)
-        self.forks = Forks(KEEPER, str(folder))
+        self.markers: dict[int, str] = {}
+        self.forks = Forks(KEEPER, lambda stat: self.markers.get(stat.pid), str(folder))
 
     def last(self, pid: int) -> None:
         (self.folder / "loadavg").write_text(f"0.1 0.2 0.3 1/99 {pid}\n")
@@ -76,13 +77,29 @@ def test_a_new_thread_is_no_birth(proc: Proc) -> None:
     assert proc.forks.concerns(before, [7]) == "no"
 
 
-def test_an_orphan_may_be_anybodys(proc: Proc) -> None:
-    """F10's hard case: a daemonised grandchild fell to the keeper before it was seen."""
+def test_an_orphan_without_a_marker_may_be_anybodys(proc: Proc) -> None:
+    """F10's hard case: a daemonised grandchild fell to the keeper before it was seen. It is asked twice."""
     before = proc.look()
     proc.born(101, ppid=KEEPER, session=101)
     proc.last(101)
     proc.look()
+    assert proc.forks.concerns(before, [7]) == "no"
+    proc.look()
     assert proc.forks.concerns(before, [7]) == "perhaps"
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_keepers_child_with_a_marker_concerns_only_its_run(proc: Proc, late: bool) -> None:
+    """Also a run that was just spawned, and a run of a midwatch inside ours; before its exec it has no marker yet."""
+    before = proc.look()
+    proc.born(101, ppid=KEEPER, session=101)
+    proc.last(101)
+    if late:
+        proc.look()
+    proc.markers[101] = "p.x.1/q.y.2"
+    proc.look()
+    assert proc.forks.concerns(before, [7], "p.x.1") == "yes"
+    assert proc.forks.concerns(before, [7], "p.x.10") == "no"
 
 
 def test_a_number_without_a_process_is_looked_at_once_more(proc: Proc) -> None:
@@ -121,8 +138,8 @@ def test_the_same_pass_reads_once(proc: Proc) -> None:
 def test_where_births_cannot_be_seen_the_serial_is_zero(tmp_path: Path, text: str) -> None:
     """A sandbox's /proc that says 0 for ever, or nothing at all."""
     (tmp_path / "loadavg").write_text(text)
-    assert Forks(KEEPER, str(tmp_path)).look(1.0) == 0
-    assert Forks(KEEPER, str(tmp_path / "missing")).look(1.0) == 0
+    assert Forks(KEEPER, lambda _: None, str(tmp_path)).look(1.0) == 0
+    assert Forks(KEEPER, lambda _: None, str(tmp_path / "missing")).look(1.0) == 0
 
 
 def test_what_is_remembered_is_bounded(proc: Proc, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,12 +53,15 @@ class Crowd:
         serial = self._forks.look(now)
         concern: Concern = "perhaps"
         if serial and now < self._due:
-            concern = "no" if serial == self._serial else self._forks.concerns(self._serial, self.pids)
+            concern = "no" if serial == self._serial else self._concern()
             if concern == "no":
                 self._serial = serial
                 return False
         found = self._by_group(now, serial) if self._group else None
         return self._by_look(now, serial, concern) if found is None else found
+
+    def _concern(self) -> Concern:
+        return self._forks.concerns(self._serial, self.pids, self._tree.marker)
 
     def doubt(self) -> None:
         """Somebody who is listed could not be opened: list again at the next look."""

@@ -2,7 +2,8 @@
 
 The kernel gives out pids in order, and /proc/loadavg ends with the last one. While it stands still nobody has come.
 When it has moved, only the numbers in between are looked at, once for all trees: a new process concerns those trees
-that have its parent, session or group. One that fell to the keeper at once (a daemonised grandchild) may be anybody's.
+that have its parent, session or group. One that is the keeper's child (it fell there, or is a run or gate that was just
+spawned) is asked for its marker; without one it may be anybody's.
 Must not know trees. Tests: tests/machine/test_forks.py.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 from midwatch.machine.linux import files, procfs
@@ -24,14 +25,14 @@ _MOST_KNOWN = 4096  # relations remembered
 class Forks:
     """The births in our pid namespace. `serial` grows with each look that has seen one; 0: cannot be told here."""
 
-    def __init__(self, keeper: int, proc: str = "/proc") -> None:
-        """`keeper`: to whom orphans fall."""
+    def __init__(self, keeper: int, learn: Callable[[Stat], str | None], proc: str = "/proc") -> None:
+        """`keeper`: to whom orphans fall. `learn`: the marker of a process."""
         self.serial = 0
         self.looked = 0.0  # when, by time.monotonic
-        self._keeper, self._proc = keeper, proc
+        self._keeper, self._learn, self._proc = keeper, learn, proc
         self._fd: int | None = None
         self._at, self._last = -1.0, 0
-        self._touched: dict[int, int] = {}  # a pid -> serial at which somebody related to it was born
+        self._touched: dict[int | str, int] = {}  # pid or marker -> serial at which somebody of its kin was born
         self._orphan = self._blind = 0  # serial of the last birth that may concern anybody, and of a flood
         self._forgotten = 0  # who has heard of no later serial than this may have missed something
         self._again: list[int] = []  # numbers given out before their process could be seen
@@ -58,9 +59,11 @@ class Forks:
             self._last = last
         return self.serial
 
-    def concerns(self, since: int, pids: Iterable[int]) -> Concern:
-        """Can somebody born after serial `since` belong to these?"""
+    def concerns(self, since: int, pids: Iterable[int], marker: str = "") -> Concern:
+        """Can somebody born after serial `since` belong to these, or bear this marker?"""
         touched = self._touched
+        if touched.get(marker, 0) > since:
+            return "yes"
         for pid in pids:  # no generator: this is asked for each tree in each pass
             if touched.get(pid, 0) > since:
                 return "yes"
@@ -81,13 +84,21 @@ class Forks:
                 if pid > self._last:
                     self._again.append(pid)  # it has ended, or its fork is not through: once more
             elif not procfs.is_thread(data or b""):
-                self._born(stat)
+                self._born(stat, pid > self._last)
 
-    def _born(self, stat: Stat) -> None:
-        related = {stat.ppid, stat.session, stat.pgrp} - {stat.pid, self._keeper}
-        self._touched.update(dict.fromkeys(related, self.serial))
+    def _born(self, stat: Stat, new: bool) -> None:
+        related: set[int | str] = {stat.ppid, stat.session, stat.pgrp}
+        related -= {stat.pid, self._keeper}
         if stat.ppid == self._keeper:
-            self._orphan = self.serial
+            marker = self._learn(stat)
+            if marker is not None:
+                parts = marker.split("/")
+                related.update("/".join(parts[:end]) for end in range(1, len(parts) + 1))
+            elif new:
+                self._again.append(stat.pid)  # before its exec it shows the keeper's environment
+            elif not stat.dead:
+                self._orphan = self.serial
+        self._touched.update(dict.fromkeys(related, self.serial))
         if len(self._touched) > _MOST_KNOWN:  # who has looked at each pass has heard of the older ones
             self._forgotten = self.serial - 1
             self._touched = {known: serial for known, serial in self._touched.items() if serial >= self.serial}

@@ -37,7 +37,7 @@ class Meters:
         soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self.budget = handle.Budget(_MOST_KEPT if soft < 0 else min(_MOST_KEPT, soft // 4))
         self.counters = Counters(version)
-        self.forks = Forks(keeper)
+        self.forks = Forks(keeper, scanner.learn)
         self.scanner = scanner
         self.ours = {keeper, os.getpid()}
         self.sized = version >= _SIZED
