@@ -59,6 +59,8 @@ def test_options_that_were_not_given_are_no_reason() -> None:
 def test_what_is_left_to_the_manager_is_named() -> None:
     spec = for_command(["true"], environ={}, memory="64M", health_tcp="127.0.0.1:1", pty=True)
     assert managed.not_in_force(spec) == ["memory.hard", "pty", "health"]
+    guarded = for_command(["true"], environ={}, memory_soft="64M", drain_signal="USR1", fds_action="restart")
+    assert managed.not_in_force(guarded) == ["memory.soft", "drain", "fds"]
     assert managed.not_in_force(for_command(["true"], environ={})) == []
 
 

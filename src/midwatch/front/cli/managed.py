@@ -87,7 +87,8 @@ def not_in_force(spec: Any) -> list[str]:
     """What stands in a service's table and needs somebody who stays."""
     launch, rules = spec.launch, spec.rules
     present = {
-        "memory.hard": launch.memory_hard, "contain": launch.contain == "cgroup", "pty": launch.pty,
+        "memory.soft": rules.memory and rules.memory.soft, "memory.hard": rules.memory and rules.memory.hard,
+        "drain": rules.drain, "fds": rules.fds, "contain": launch.contain == "cgroup", "pty": launch.pty,
         "listen": launch.listen, "ready": rules.ready, "health": rules.health, "deep": rules.deep,
         "watchdog": rules.watchdog, "schedule": rules.schedule, "watch": rules.file_watch,
     }  # fmt: skip

@@ -16,7 +16,7 @@ from midwatch.front.cli.declare import Arg, Failure, Opt, Usage, Verb
 
 MOST_NAMESAKES = 100  # runs of the same command at once that get a number of their own
 _LIMITS = (
-    ("memory", "SIZE", "The kernel's memory limit for everything it starts, e.g. 512M."),
+    ("memory", "SIZE", "What it and everything it starts may hold, e.g. 512M; over it it is ended and started again."),
     ("nice", "N", "Scheduling priority, -20 to 19; higher is kinder to others."),
     ("oom_score_adj", "N", "How early the kernel picks it when memory runs out, -1000 to 1000."),
     ("umask", "MODE", "Permissions that new files do not get, e.g. 027."),
