@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
-from tests.system.conftest import wait_for
+from tests.system.conftest import Instance, wait_for
 
 from midwatch.front.drill.play import SCENES
 from midwatch.front.drill.stage import TOYS
@@ -114,6 +114,43 @@ def test_an_interrupted_drill_leaves_nothing(place: Path, signum: int) -> None:
     assert running.returncode == 130, err
     assert "everything it had started was ended" in err
     assert not list(place.iterdir())
+
+
+@pytest.mark.root("to mount a small disk")
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_drill_that_is_interrupted_inside_its_namespace_leaves_nothing(place: Path, signum: int) -> None:
+    """The full disk is another drill in another mount namespace: it and all of its own go, too."""
+    with drill(place, "disk") as running:
+
+        def sleeper() -> bool:
+            return running.poll() is not None or any("sleep" in " ".join(_words(one)) for one in toys(place))
+
+        wait_for(sleeper, "the inner drill's services run")
+        running.send_signal(signum)
+        running.communicate(timeout=BOUND)
+    if running.returncode != 130:
+        pytest.skip("it was over, or could not be played, before it was interrupted")
+    assert not toys(place)
+    assert not list(place.iterdir())
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except psutil.Error:
+        return []
+
+
+def test_a_drill_beside_a_daemon_leaves_it_alone(instance: Instance, place: Path) -> None:
+    """Somebody's own instance, daemon and service are the same processes afterwards; nothing is in their journal."""
+    instance.up('[service.mine]\ncommand = ["sleep", "1000"]\n')
+    before, daemon, lines = instance.ps()["mine"], instance.daemon(), len(instance.journal())
+    with drill(place, "own-death", "port") as running:
+        running.communicate(timeout=BOUND)
+    assert running.returncode == 0
+    assert instance.ps()["mine"]["pid"] == before["pid"]
+    assert (instance.daemon()["pid"], instance.daemon()["keeper_pid"]) == (daemon["pid"], daemon["keeper_pid"])
+    assert len(instance.journal()) == lines
 
 
 def test_a_toy_ends_by_itself(place: Path) -> None:

@@ -1,8 +1,8 @@
 """One scene's stage: an instance of its own in a temporary folder, its commands, and its end without leftovers.
 
 Everything goes through the command line in a child process. What the drill started bears the stage's folder in its
-environment or command line, or the instance's marker; only that is looked for and ended, by pid and start time. Must
-not know what a scene breaks. Tests: tests/system/test_drill.py.
+environment or command line, runs in it, or bears the instance's marker; only that is looked for and ended, by pid and
+start time. Must not know what a scene breaks. Tests: tests/system/test_drill.py.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ class Stage:
 
 
 def ours(folder: Path) -> list[psutil.Process]:
-    """Every living process of this stage: by its marker, its home, or the folder in its command line."""
+    """Every living process of this stage: by its marker, its home, or the folder it runs in or was told of."""
     import psutil
 
     instance = Layout.for_home(folder / "home").instance
@@ -194,7 +194,7 @@ def ours(folder: Path) -> list[psutil.Process]:
             marks = environ.get("MIDWATCH_RUN", "").split("/")
             mine = environ.get("MIDWATCH_HOME", "").startswith(f"{folder}/")
             mine = mine or any(mark.startswith(f"{instance}:") for mark in marks)
-            if mine or any(str(folder) in word for word in process.cmdline()):
+            if mine or any(str(folder) in word for word in (*process.cmdline(), process.cwd())):
                 found.append(process)
         except (psutil.Error, OSError):
             continue
