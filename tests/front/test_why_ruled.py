@@ -82,7 +82,7 @@ DEATHS = (
     Death("killed", 0.9, by(9, checked=("oomd",)), "it was not midwatch", ("systemd-oomd: it left no mark",)),
     Death("crash", 1.0, left(3), "it failed", ("exit code 3 is one that it gave itself", NOT_US)),
     Death("crash", 0.85, left(137), "it failed", (NOT_US,), ("the kernel's OOM killer",)),
-    Death("memory-guard", 1.0, by(9, checked=COUNTED), "than its hard line and midwatch killed it",
+    Death("memory-guard", 1.0, by(9, checked=COUNTED), "at its hard line, or about to cross it, and midwatch",
           (COUNTER, "written down before it did it", "it lived until midwatch stopped"), (), "memory-guard", HARD_DO),
     Death("memory-guard", 1.0, by(10), "the signal that asked ended it", (), (), "drain",
           (guard("soft", action="drain"),)),
@@ -153,7 +153,7 @@ def test_no_rule_of_the_policy_is_without_words() -> None:
 
 
 LINES = (
-    ("memory-guard", "SIGKILL", guard("hard"), "held more memory than its hard line and midwatch killed it"),
+    ("memory-guard", "SIGKILL", guard("hard"), "its memory was at its hard line, or about to cross it"),
     ("memory-guard", "SIGUSR1", guard("soft"), "midwatch asked it to finish and leave, and the signal that asked"),
     ("memory-guard", "SIGTERM", guard("hard", guard="host"), "the machine, or all services together, needed"),
     ("memory-guard", "SIGTERM", {"event": "guard.drain", "outcome": "late"}, "did not in time, and midwatch stopped"),

@@ -62,7 +62,7 @@ def test_real_deaths_read_differently(instance: Instance) -> None:
 
     ours = deaths["polled"]
     assert ours["cause"] == "memory-guard"
-    assert "hard line and midwatch killed it" in ours["meaning"]
+    assert "at its hard line, or about to cross it, and midwatch killed it" in ours["meaning"]
     assert any("written down before it did it" in words for words in ours["ruled_out"])
     assert ours["evidence"]["bundles"][-1]["state"] == "done"
     assert ours["evidence"]["samples"]["peak_bytes"] > 32 << 20

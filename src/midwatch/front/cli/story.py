@@ -19,7 +19,7 @@ CAUSES = {
     "port-conflict": "somebody else has its port",
     "permanent": "it said by its exit code that trying again cannot help",
     "oom": "the kernel killed it because memory ran out",
-    "memory-guard": "it held more memory than its line and midwatch stopped it",
+    "memory-guard": "it was at its memory line and midwatch stopped it",
     "fd-guard": "it had too many files open and midwatch stopped it",
     "unhealthy": "it did not answer its probe and midwatch stopped it",
     "segfault": "it touched memory it does not own and the kernel ended it",
@@ -88,7 +88,7 @@ def meaning(end: Line, led: list[Line]) -> str:
     if cause == "memory-guard" and hosts:
         return "the machine, or all services together, needed its memory back and midwatch stopped it"
     if cause == "memory-guard" and "hard" in levels:
-        return "it held more memory than its hard line and midwatch killed it"
+        return "its memory was at its hard line, or about to cross it, and midwatch killed it"
     if cause in ("memory-guard", "fd-guard") and late:
         return "midwatch asked it to finish and leave, it did not in time, and midwatch stopped it"
     if cause == "memory-guard" and levels == {"soft"} and end.get("signal"):
