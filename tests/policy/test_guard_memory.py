@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -281,3 +282,19 @@ def test_words_name_the_number_the_line_and_the_speed() -> None:
     for at in range(0, 8, 2):
         share.look(sample(float(at), 300 * MIB))
     assert share.told[0][2].words.endswith("(its share of all services' memory)")
+
+
+def test_what_is_remembered_of_a_run_is_bounded() -> None:
+    """Guards 13.12: a year of looks is as small as a minute of them, whatever was seen."""
+    noise = random.Random(3)
+    g = Guarded(LINES)
+    sizes = []
+    at = 0.0
+    for _ in range(3000):
+        at += noise.choice([0.1, 0.5, 2.0, 120.0])
+        held = int(noise.choice([100, 900, 1100, 2100]) * MIB * noise.uniform(0.9, 1.1))
+        kind = noise.choice(["exact", "upper-bound", "approximate", None])
+        seen = sample(at, held if kind else None, kind or "absent", noise.choice([1, 5]), largest=(7, held // 3))
+        g.look(seen, pss=held // 2)
+        sizes.append(len(msgspec.json.encode(g.state)))
+    assert max(sizes) < 2048
