@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from midwatch.model.event import Tripped
-from midwatch.model.sample import Quality, Reading, TreeSample
+from midwatch.model.sample import Reading, TreeSample
 from midwatch.policy.guard import Confirm, Evidence
 from midwatch.policy.guard.lines import Lines
 from midwatch.policy.guard.memory import Around, MemoryState, judge
@@ -21,7 +21,7 @@ MIB, GIB = 1 << 20, 1 << 30
 FILES = Path(__file__).parent.parent / "replay" / "guards"
 
 
-def sample(at: float, held: int | None, quality: Quality = "exact", members: int = 1, **more: Any) -> TreeSample:
+def sample(at: float, held: int | None, quality: Any = "exact", members: int = 1, **more: Any) -> TreeSample:
     return TreeSample(at, Reading(held, "absent" if held is None else quality), members, **more)
 
 

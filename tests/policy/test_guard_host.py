@@ -126,7 +126,7 @@ def test_danger_must_be_seen_twice_and_critical_once() -> None:
 
 def test_politeness_shrinks_with_the_host() -> None:
     """Guards 6.2: 10 s, in danger 2 s, in critical none."""
-    assert [HostState(level).polite for level in ("ok", "pressure", "danger", "critical")] == [10.0, 10.0, 2.0, 0.0]  # type: ignore[arg-type]
+    assert [HostState(level).polite for level in ("ok", "pressure", "danger", "critical")] == [10.0, 10.0, 2.0, 0.0]
     assert d.POLITE == 10.0
     assert Guard(BIG).look(host(0.0, 0.4))[1].polite == 0.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -146,11 +147,15 @@ def test_soft_comes_before_hard_and_hard_at_once() -> None:
     assert g.look(sample(9.1, 2001 * MIB)) == []
 
 
+def _rising(rate: float, at: float) -> float:
+    return 1000 * MIB + rate * at
+
+
 def test_a_slow_grower_has_time_to_leave() -> None:
     """Polite as far as the host allows it, when it would take long to grow past the line."""
     assert d.POLITE_LEAST == 0.5
     for rate, polite in ((1 * MIB, 2.0), (25 * MIB, 1.6), (100 * MIB, 0.0)):
-        g = Guarded(LINES, polite=2.0).watch(lambda t, r=rate: 1000 * MIB + r * t, 2000.0)
+        g = Guarded(LINES, polite=2.0).watch(partial(_rising, rate), 2000.0)
         assert g.first(Tripped, level="hard")[2].polite == pytest.approx(polite)
 
 
@@ -209,7 +214,7 @@ def test_a_forked_tree_is_walked_once_and_left_alone() -> None:
 def test_the_ratio_is_refreshed_when_the_tree_or_the_sum_has_changed() -> None:
     """20 % more, or another number of processes: walked again; and ended when the walk says so."""
     g = Guarded(Lines(int(0.8 * GIB), None, GIB))
-    many = {"quality": "upper-bound", "largest": (7, 10**8)}
+    many: dict[str, Any] = {"quality": "upper-bound", "largest": (7, 10**8)}
     g.look(sample(0.0, 2 * GIB, members=5, **many), pss=GIB // 2)
     g.look(sample(10.0, int(2.3 * GIB), members=5, **many), pss=GIB // 2)
     assert g.walks == [0.0]

@@ -169,7 +169,8 @@ def _likely(w: Any, r: Random) -> Any:
         )  # fmt: skip
         probe = ev.Probed(run, r.choice(["ready", "health", "deep"]), r.random() < 0.4, r.choice(["", "x"]))
         wedged = ev.Wedged(run, r.choice(["watchdog", "backlog"]), "x", r.random() < 0.5)
-        level, guard = r.choice(["warn", "soft", "hard"]), r.choice(["memory", "fds", "host", "leak"])
+        level: Any = r.choice(["warn", "soft", "hard"])
+        guard: Any = r.choice(["memory", "fds", "host", "leak"])
         tripped = ev.Tripped(run, guard, level, 2, 1, polite=r.choice([0.0, 2.0, 99.0]))
         eased = ev.Eased(run, guard)
         return r.choice([probe, probe, ev.Exited(run, facts, r.choice("fg")), ev.Tick(), wedged, tripped, eased])
