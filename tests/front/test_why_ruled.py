@@ -154,6 +154,7 @@ def test_no_rule_of_the_policy_is_without_words() -> None:
 
 LINES = (
     ("memory-guard", "SIGKILL", guard("hard"), "its memory was at its hard line, or about to cross it"),
+    ("memory-guard", "SIGTERM", guard("hard", action="stop"), "or about to cross it, and midwatch stopped it"),
     ("memory-guard", "SIGUSR1", guard("soft"), "midwatch asked it to finish and leave, and the signal that asked"),
     ("memory-guard", "SIGTERM", guard("hard", guard="host"), "the machine, or all services together, needed"),
     ("memory-guard", "SIGTERM", {"event": "guard.drain", "outcome": "late"}, "did not in time, and midwatch stopped"),
