@@ -13,6 +13,7 @@ import msgspec
 
 from midwatch.config.problems import Settings
 from midwatch.engine.apply import Applied
+from midwatch.engine.guard.report import of_process, of_service
 from midwatch.engine.jobs import Job
 from midwatch.engine.status import status_of, status_report
 from midwatch.engine.upgrade import upgrade
@@ -87,6 +88,13 @@ class JobParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wait: float = 0.0
 
 
+class LeaksParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One service ("project/name"), or any process by its `pid`."""
+
+    service: str | None = None
+    pid: int | None = None
+
+
 class WaitParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`until`: ready, stopped, exited (the run that is current now has ended) or done."""
 
@@ -112,6 +120,7 @@ class Methods:
         "down": (DownParams, "stop a project, or everything and the daemon"),
         "upgrade": (UpgradeParams, "keeper and engine are replaced in place by another version; nothing stops"),
         "job": (JobParams, "how a job stands, optionally waiting for its end"),
+        "leaks": (LeaksParams, "what of a service grows, and why nothing is said; of any other process one look"),
         "wait": (WaitParams, "wait until services are ready, stopped, exited or done"),
     }
 
@@ -204,6 +213,16 @@ class Methods:
                 if woken.set in job.waiters:
                     job.waiters.remove(woken.set)
         return job.report()
+
+    async def _leaks(self, asked: LeaksParams) -> dict[str, Any]:
+        if asked.service is not None:
+            self._known([asked.service])
+            return of_service(self._engine, asked.service)
+        mine = [n for n, service in self._engine.services.items() if asked.pid and service.state.pid == asked.pid]
+        found = of_service(self._engine, mine[0]) if mine else await of_process(self._engine, asked.pid or 0)
+        if found is None:
+            raise RpcError(-32001, f"there is no process {asked.pid}")
+        return found
 
     async def _wait(self, asked: WaitParams) -> dict[str, Any]:
         if asked.until not in ("ready", "stopped", "exited", "done"):

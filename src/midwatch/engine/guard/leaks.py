@@ -217,6 +217,11 @@ class Leaks:
         return {"kinds": rows, "signs": [msgspec.to_builtins(sign) for sign in known.signs.values()],
                 "fds": record(watch, known, self._engine)}  # fmt: skip
 
+    def totals(self, service: str) -> list[float]:
+        """Its counts of descriptors of the last ten minutes."""
+        known = self._known.get(service)
+        return [float(count) for count in known.totals] if known is not None else []
+
     def annotate(self, service: str, words: str) -> None:
         """A change that explains what follows."""
         known = self._known.get(service)

@@ -26,6 +26,7 @@ VERBS = (
     "logs",
     "events",
     "why",
+    "leaks",
     "check",
     "schema",
     "unit",
