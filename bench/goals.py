@@ -97,6 +97,13 @@ GOALS = (
              (f"{size}.idle.cpu_s_per_min",), fixed(line), f"<= {line}", METERS)
         for size, line in ((10, 0.05), (500, 0.25))
     ),
+    *(
+        Goal(f"peak over the memory limit, {words} (x)", "guards", (f"{rate}.ratio",), fixed(line), f"<= {line}", how)
+        for rate, words, how, line in (
+            ("1000", "1 GB/s", "polling", 1.15), ("1000", "1 GB/s", "own cgroup", 1.02),
+            ("50", "50 MB/s", "polling", 1.03),
+        )
+    ),
     Goal("500 services started (s)", "start500", ("last_s",), fixed(0.6), "<= 0.6", GATED),
     Goal("500 services started, no gate (s)", "start500", ("last_s",), fixed(0.6), "<= 0.6", PLAIN),
     Goal("500 services started (s)", "start500", ("last_s",), peers_best("last_s"), "best peer", GATED),

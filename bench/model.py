@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-Measure = Literal["restart", "memory", "cpu", "start500", "logs", "sockets", "survive", "readings"]
-MEASURES: tuple[Measure, ...] = ("restart", "memory", "cpu", "start500", "logs", "sockets", "survive", "readings")
+Measure = Literal["restart", "memory", "cpu", "start500", "logs", "sockets", "survive", "readings", "guards"]
+MEASURES: tuple[Measure, ...] = (
+    "restart", "memory", "cpu", "start500", "logs", "sockets", "survive", "readings", "guards",
+)  # fmt: skip
 Trigger = Literal["exit", "kill"]
 
 
@@ -50,6 +52,7 @@ class Variant:
     capture: Capture | None = None
     note: str = ""
     listen: tuple[str, ...] = ()  # addresses that the peer opens and passes on
+    memory: int | None = None  # MiB: its memory guard's limit for each service
     life_s: float | None = (
         None  # restart: how long a child lives before it is ended, if not as long as all others
     )

@@ -26,6 +26,7 @@ TITLES: dict[Measure, str] = {
     "sockets": "Restarts under load: connections dropped",
     "survive": "kill -9 of the supervisor, then its start command again: what became of the service",
     "readings": "Reading the memory of all services, every 2 s: the cost of a pass",
+    "guards": "Memory guard, limit 512 MiB: how much a runaway held when it was dead (MiB)",
 }
 
 
@@ -224,6 +225,25 @@ def _readings(_: Sequence[Result]) -> list[Column]:
     return columns
 
 
+def _guards(_: Sequence[Result]) -> list[Column]:
+    columns = []
+    for rate, words in (("1000", "1 GB/s"), ("50", "50 MB/s")):
+        columns.append(Column(f"{words}: peak", _figure(f"{rate}.peak_mib", 0)))
+        columns.append(Column("worst", _worst(f"{rate}.peak_mib")))
+        columns.append(Column("x the limit, worst", _worst(f"{rate}.ratio", 2)))
+    columns.append(Column("starts of one that reads a 1 GiB map, 12 s", _figure("map.starts", 0)))
+    columns.append(Column("starts of one that bursts to 60 %", _figure("burst.starts", 0)))
+    return columns
+
+
+def _worst(figure: str, digits: int = 0) -> Callable[[Result], str]:
+    def cell(result: Result) -> str:
+        values = result.figures.get(figure)
+        return number(max(values), digits) if values else ABSENT
+
+    return cell
+
+
 COLUMNS: dict[Measure, Callable[[Sequence[Result]], list[Column]]] = {
     "restart": _restart,
     "memory": _memory,
@@ -233,6 +253,7 @@ COLUMNS: dict[Measure, Callable[[Sequence[Result]], list[Column]]] = {
     "sockets": _sockets,
     "survive": _survive,
     "readings": _readings,
+    "guards": _guards,
 }
 
 

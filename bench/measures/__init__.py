@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bench.context import Context
-from bench.measures import cpu, logs, memory, readings, restart, sockets, start500, survive
+from bench.measures import cpu, guards, logs, memory, readings, restart, sockets, start500, survive
 from bench.model import Measure, Result
 
 RUN: dict[Measure, Callable[[Context], list[Result]]] = {
@@ -20,4 +20,5 @@ RUN: dict[Measure, Callable[[Context], list[Result]]] = {
     "sockets": sockets.measure,
     "survive": survive.measure,
     "readings": readings.measure,
+    "guards": guards.measure,
 }

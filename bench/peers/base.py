@@ -21,6 +21,7 @@ class Peer:
     """The interface; the defaults suit a product that is one foreground process."""
 
     name = ""
+    guards: tuple[Variant, ...] = ()  # settings of its memory guard, each with `memory`; empty: it has none here
     most = 1000  # services; more than this takes minutes or gigabytes
 
     def __init__(self, cache: Path) -> None:

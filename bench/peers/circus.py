@@ -14,6 +14,7 @@ class Circus(Peer):
     """`circusd` in the foreground; FileStream for logs."""
 
     name = "circus"
+    guards = (Variant("fast", memory=512, note="check_delay=0.1, resource_watcher loop_rate=1 max_count=0"),)
 
     def install(self) -> str:
         self.bin = python_package(self.cache, "circus")
@@ -42,6 +43,11 @@ class Circus(Peer):
                 text += (
                     f"stdout_stream.class=FileStream\nstdout_stream.filename={folder}/logs/{service.name}.log\n"
                     f"stdout_stream.max_bytes={capture.file_bytes}\nstdout_stream.backup_count={capture.files}\n"
+                )
+            if plan.variant.memory:
+                text += (
+                    f"[plugin:guard_{service.name}]\nuse=circus.plugins.resource_watcher.ResourceWatcher\n"
+                    f"watcher={service.name}\nloop_rate=1\nmax_count=0\nmax_mem={plan.variant.memory}M\n"
                 )
         (folder / "circus.ini").write_text(text)
 

@@ -28,6 +28,7 @@ class Midwatch(Peer):
     """The checkout's own midwatch, run by the interpreter that runs the benchmark."""
 
     name = "midwatch"
+    guards = (Variant("polling", memory=512), Variant("own cgroup", memory=512))
 
     def install(self) -> str:
         """The command beside this interpreter, else the package in this checkout."""
@@ -60,7 +61,9 @@ class Midwatch(Peer):
             lines.append(f"[service.{service.name}]\ncommand = {json.dumps(service.argv)}\n")
             if plan.variant.listen:
                 lines.append(f"listen = {json.dumps(plan.variant.listen)}\n")
-            if plan.variant == NONE:
+            if plan.variant.memory:
+                lines.append(f'memory = {{ hard = "{plan.variant.memory}M" }}\n')
+            if plan.variant == NONE or plan.variant.name == "polling":
                 lines.append('contain = "none"\n')
             if len(plan.services) == 1:
                 lines.append(f'restart = {{ clean = "{MANY}", killed = "{MANY}", crash = 10000 }}\n')

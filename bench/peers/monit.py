@@ -16,6 +16,7 @@ class Monit(Peer):
     """`monit -I` with one pid-file check a service."""
 
     name = "monit"
+    guards = (Variant("fast", memory=512, note="cycle of 1 s"),)
     most = 50  # 0.2 s each, one after another
 
     def install(self) -> str:
@@ -51,6 +52,9 @@ class Monit(Peer):
                 launcher, f"#!/bin/sh\nsetsid {command} </dev/null >/dev/null 2>&1 &\necho $! > {pidfile}\n"
             )
             text += f'check process {service.name} with pidfile {pidfile}\n  start program = "{launcher}"\n'
+            if plan.variant.memory:
+                text += f'  stop program = "/bin/sh -c \'kill -9 $(cat {pidfile})\'"\n'
+                text += f"  if totalmem > {plan.variant.memory} MB then restart\n"
         path = folder / "monitrc"
         path.write_text(text)
         path.chmod(0o600)

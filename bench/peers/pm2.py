@@ -17,6 +17,10 @@ class Pm2(Peer):
     """`pm2 start ecosystem.json`, interpreter none, fork mode."""
 
     name = "pm2"
+    guards = (
+        Variant("default", "rare", memory=512, note="worker every 30 s"),
+        Variant("fast", memory=512, note="PM2_WORKER_INTERVAL=1000"),
+    )
 
     def install(self) -> str:
         self.bin = npm_package(self.cache, "pm2")
@@ -34,13 +38,15 @@ class Pm2(Peer):
                 "interpreter": "none",
                 "exec_mode": "fork",
                 "cwd": str(plan.folder),
+                **({"max_memory_restart": f"{plan.variant.memory}M"} if plan.variant.memory else {}),
             }
             for service in plan.services
         ]
         (plan.folder / "ecosystem.config.json").write_text(json.dumps({"apps": apps}))
 
     def env(self, plan: Plan) -> dict[str, str]:
-        return {**super().env(plan), "PM2_HOME": str(plan.folder / "logs"), "PM2_DISCRETE_MODE": "true"}
+        fast = {"PM2_WORKER_INTERVAL": "1000"} if plan.variant.name == "fast" else {}
+        return {**super().env(plan), "PM2_HOME": str(plan.folder / "logs"), "PM2_DISCRETE_MODE": "true", **fast}
 
     def argv(self, plan: Plan) -> list[str]:
         return [str(self.bin / "pm2"), "start", str(plan.folder / "ecosystem.config.json")]
