@@ -88,7 +88,8 @@ def meaning(end: Line, led: list[Line]) -> str:
     if cause == "memory-guard" and hosts:
         return "the machine, or all services together, needed its memory back and midwatch stopped it"
     if cause == "memory-guard" and "hard" in levels:
-        done = "stopped" if all(line.get("action") == "stop" for line in tripped if line["level"] == "hard") else "killed"
+        polite = all(line.get("action") == "stop" for line in tripped if line["level"] == "hard")
+        done = "stopped" if polite else "killed"
         return f"its memory was at its hard line, or about to cross it, and midwatch {done} it"
     if cause in ("memory-guard", "fd-guard") and late:
         return "midwatch asked it to finish and leave, it did not in time, and midwatch stopped it"
