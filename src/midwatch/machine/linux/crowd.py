@@ -35,7 +35,7 @@ class Crowd:
         self._fd: int | None = None
         self._data = b""
         self._serial = -1
-        self._nested = False
+        self._nested = self._doubted = False
         self._due = self._walk = 0.0
         if tree.containment.kill:  # v2: a kept v1 descriptor would answer from the kernel's cache of a second ago
             try:
@@ -63,9 +63,14 @@ class Crowd:
     def _concern(self) -> Concern:
         return self._forks.concerns(self._serial, self.pids, self._tree.marker)
 
-    def doubt(self) -> None:
-        """Somebody who is listed could not be opened: list again at the next look."""
-        self._due = 0.0
+    def lost(self, pid: int) -> None:
+        """It could not be opened, or its descriptor says that it has ended. Who is still listed by the cgroup at the
+        next look is hidden from us, or a leader whose threads live on; a look at all processes is right as it was.
+        """
+        if self._group:
+            self._due, self._doubted = 0.0, True
+        else:
+            self.pids.pop(pid, None)
 
     def moved(self) -> bool:
         """Has somebody come or left since `update`? Only a cgroup can tell."""
@@ -91,9 +96,13 @@ class Crowd:
             self._serial = -1 if self._nested else serial  # births in a group below are seen at the next walk
             return False
         assert self._group
+        same = data == self._data and self._tree.main.pid in self.pids and not self._nested
         self._data, self._serial = data, serial
         self._due, self._walk = now + (CALM if serial else LOOK_AGAIN), now + NESTED
         self._nested = _has_groups(self._group)
+        if same and not self._nested and not self._doubted:
+            return False
+        self._doubted = False
         inside = cgroup.pids(self._group) if self._nested else {int(word) for word in data.split()} - {0}
         if inside is None:
             return None

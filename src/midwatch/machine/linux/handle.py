@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import threading
 import time
 
@@ -233,6 +234,11 @@ def descriptors(pid: int, sized: bool) -> int | None:
 
 
 def descriptor_limit(pid: int) -> int | None:
-    """Its soft limit of open files."""
+    """Its soft limit of open files. Of a process of another user it can only be read, which takes 20 times as long."""
+    try:
+        soft = resource.prlimit(pid, resource.RLIMIT_NOFILE)[0]
+        return soft if soft >= 0 else None
+    except (OSError, ValueError):
+        pass
     data = files.read_record(f"/proc/{pid}/limits")
     return procfs.open_files_limit(data) if data else None

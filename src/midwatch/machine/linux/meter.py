@@ -102,6 +102,7 @@ class TreeMeter:
                 gone.append(process)
         for process in gone:
             self._drop(process)
+            self._crowd.lost(process.pid)
         if counting:
             moved = self._count(now, [process for process in ran if process not in gone], slow) or moved
         if moved or changed or gone or self._unsteady:
@@ -125,7 +126,7 @@ class TreeMeter:
             try:
                 procs[pid] = handle.Process(pid, pids[pid], self._shared.budget)
             except OSError:
-                self._crowd.doubt()  # gone, or another by now; or hidden from us, and listed again for ever
+                self._crowd.lost(pid)
         return bool(left or came)
 
     def _drop(self, process: handle.Process) -> None:
