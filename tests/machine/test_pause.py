@@ -131,13 +131,13 @@ def test_the_rehearsal_says_each_rung_and_leaves_nothing(tmp_path: Path) -> None
     cgroups = machine.host().rungs["cgroup"] == "yes"
     assert told["freeze"] == "yes" if cgroups else told["freeze"].startswith("SIGSTOP only: ")
     assert told["kill"] == "yes" if cgroups else told["kill"].startswith("one by one: ")
-    marker = f"MIDWATCH_RUN=midwatch.rehearsal.0".encode()
+    marker = b"MIDWATCH_RUN=midwatch.rehearsal.0"
     for name in {name for name in os.listdir("/proc") if name.isdigit()} - before:
         try:
             assert marker not in Path(f"/proc/{name}/environ").read_bytes()
         except OSError:
             continue
-    assert machine.leftover(f"midwatch.rehearsal.0").dirs == ()
+    assert machine.leftover("midwatch.rehearsal.0").dirs == ()
 
 
 def test_a_rehearsal_that_cannot_begin_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

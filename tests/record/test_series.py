@@ -56,7 +56,7 @@ def test_a_successor_goes_on_where_the_last_writer_stopped(tmp_path: Path) -> No
         for number in range(start, start + 5):
             store.add("p/a", Row(float(number), number * MIB))
         store.close()
-    assert [row.at for row in read(store.folder, "p/a")[0]] == [float(n) for n in range(10)]
+    assert [row.at for row in read(a_store(tmp_path).folder, "p/a")[0]] == [float(n) for n in range(10)]
 
 
 @pytest.mark.parametrize("cut", [3, 40, 87])
