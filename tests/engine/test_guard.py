@@ -203,22 +203,26 @@ def test_a_service_without_lines_costs_the_reading_only(bare: Stagehand) -> None
 
 
 def test_a_million_looks_leave_nothing_behind(bare: Stagehand) -> None:
-    """Guards 13.12: memory and descriptors stay flat; 20,000 looks here, a million in the bench."""
+    """Guards 13.12: memory and descriptors stay flat. A million looks with MIDWATCH_LOOKS=1000000."""
     guarded(bare, memory=MemoryLines(hard=GIB))
     guards = bare.engine.guards
 
+    watches, process = list(guards.watches.values()), bare.machine.procs[bare.pid()]
+
     def look(count: int) -> None:
         for number in range(count):
-            bare.machine.advance(2.0)
-            bare.machine.procs[bare.pid()].held_bytes = (100 + number % 7) * MIB
-            bare.do(lambda: guards._looked(guards._read(list(guards.watches.values()))))
+            bare.machine.awake += 2.0
+            bare.machine.wall += 2.0
+            process.held_bytes = (100 + number % 7 * 5) * MIB
+            process.fds = 10 + number % 5
+            guards._looked(guards._read(watches))
 
-    looks = int(os.environ.get("MIDWATCH_LOOKS", "500"))
-    look(700)  # the ring, the floors and the minutes are full
+    looks = int(os.environ.get("MIDWATCH_LOOKS", "5000"))
+    bare.do(lambda: look(20_000))  # the rings, the floors and the minutes are full
     tracemalloc.start()
     gc.collect()
     before, fds = tracemalloc.get_traced_memory()[0], len(os.listdir("/proc/self/fd"))
-    look(looks)
+    bare.do(lambda: look(looks))
     gc.collect()
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()

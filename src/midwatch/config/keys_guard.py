@@ -54,6 +54,13 @@ GUARDS: tuple[Key, ...] = (
         '{ "state.db" = 4 }',
     ),
     Key(
+        "sqlite",
+        c.TEXTS,
+        Unset("none"),
+        "its SQLite databases: a write-ahead log that grows too large is said; they are never opened",
+        '["state.db"]',
+    ),
+    Key(
         "fds.action",
         k.choice("warn", "restart"),
         "warn",

@@ -65,6 +65,7 @@ def make_rules(report: Report, values: Values, around: Around) -> Rules:
         memory=make_memory(report, values),
         drain=make_drain(report, values),
         fds=make_fds(report, values),
+        sqlite=tuple(values["sqlite"] or ()),
         priority=values["priority"],
     )
     _check_ladder(report, values, rules, around.outer)

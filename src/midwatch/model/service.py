@@ -172,6 +172,7 @@ class Rules(msgspec.Struct, frozen=True, omit_defaults=True):
     memory: MemoryLines | None = None
     drain: DrainRules | None = None
     fds: FdRules | None = None
+    sqlite: tuple[str, ...] = ()  # its databases, relative to its folder: their write-ahead logs are watched
     priority: Literal["expendable", "normal", "protected"] = "normal"  # who goes first when the machine needs memory
 
     @property

@@ -241,6 +241,13 @@ PRESSURE_SLOW = _figure("PRESSURE_SLOW", 10.0, "s", "starts are spread out so lo
 GUARD_SAVE = _figure("GUARD_SAVE", 60.0, "s", "what guards remember goes to disk so often for a successor", _PIN)
 GUARD_SAVE_SOON = _figure("GUARD_SAVE_SOON", 1.0, "s", "and so soon when one has said something", _PIN)
 FLOORS_SAVE = _figure("FLOORS_SAVE", 300.0, "s", "a megabyte with 500 services; a hole of five minutes does no harm", _PIN)
+WAL_EVERY = _figure("WAL_EVERY", 60.0, "s", "WAL-1: growth a minute; two stats each", _PIN)
+WAL_WARN = _figure("WAL_WARN", 64 * MIB, "bytes", "WAL-2: sixteen times what SQLite folds in by itself", _PIN)
+WAL_MOST = _figure("WAL_MOST", GIB, "bytes", "WAL-2: whatever the database's size", _PIN)
+WAL_SHARES = _figure("WAL_SHARES", (0.25, 0.5), "share of the database: warn, act", "WAL-2", _PIN)
+WAL_LEAST = _figure("WAL_LEAST", (16 * MIB, 256 * MIB), "bytes", "WAL-2: shares of small databases mean nothing", _PIN)
+WAL_DISK = _figure("WAL_DISK", 0.1, "share of the free disk", "WAL-2: it fills the disk before anybody looks", _PIN)
+WAL_LOOKS = _figure("WAL_LOOKS", 10, "looks in a row", "WAL-3: growing all the while: checkpoints are starved", _PIN)
 FD_LOOK_EVERY = _figure("FD_LOOK_EVERY", 300.0, "s", "classifying 1,000 descriptors takes 4 ms", _PIN)
 FD_LOOK_LEAST = _figure("FD_LOOK_LEAST", 30.0, "s", "a new record is looked at, a burst not at every step", _PIN)
 

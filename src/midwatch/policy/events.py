@@ -108,6 +108,8 @@ _ENGINE = (
     ("leak.found", "run_id kind level words rate low high ttl_s reasons", "it grows and gives nothing back"),
     ("leak.over", "run_id kind words", "that growth is over, or no longer to be told from noise"),
     ("fds.sign", "run_id rule level subject words", "its open descriptors show a fault (S1 to S7), once each"),
+    ("wal.warn", "run_id path wal_bytes db_bytes free_bytes level handles words", "a write-ahead log is too large"),
+    ("wal.ok", "run_id path wal_bytes db_bytes free_bytes level handles words", "that is over"),
     ("fds.record", _FDS, "what it had open when that was seen (FDW-9)"),
     ("clock.stepped", "by_ms", "the wall clock jumped; durations and windows are not touched"),
 )  # fmt: skip

@@ -20,6 +20,7 @@ from midwatch.engine.guard.drain import Drains
 from midwatch.engine.guard.host import HostGuard
 from midwatch.engine.guard.kept import Kept
 from midwatch.engine.guard.leaks import Leaks
+from midwatch.engine.guard.wal import WalWatch
 from midwatch.engine.guard.watch import Watch
 from midwatch.model.action import Capture
 from midwatch.model.event import Eased, Tripped
@@ -49,6 +50,7 @@ class Sampler:
         self.host = HostGuard(engine, self)
         self.leaks = Leaks(engine, self)
         self.kept = Kept(engine, self)
+        self.wal = WalWatch(engine)
         self.series = Series(engine.layout.home / "series", engine.complain)
         self.late = 0.0  # seconds by which the last pass was late
         self.cost = 0.0  # seconds that reading one run takes
@@ -91,6 +93,7 @@ class Sampler:
         self._drop(name)
         self.series.forget(name)
         self.leaks.forget(name)
+        self.wal.forget(name)
 
     def _sync(self) -> None:
         """One meter for each living run, none for any other."""
@@ -220,6 +223,7 @@ class Sampler:
             crowded = 2 * (sample.fds or 0) > (sample.fd_limit or 1 << 62)
             watch.detail_at = sample.at + (1 if crowded else 2) * defaults.SAMPLE_DETAIL
             self.leaks.take(watch, sample)
+            self.wal.take(watch, sample.at)
 
     def _judge(self, watch: Watch, sample: TreeSample) -> None:
         around = Around(watch.period, self.budget.error, watch.kernel, self.host.polite, watch.walks)
