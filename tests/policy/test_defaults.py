@@ -64,6 +64,7 @@ def test_figures_used_outside_the_policy() -> None:
         "BASIS_EVERY": 30.0,
         "PRESSURE_SLOW": 10.0,
         "GUARD_SAVE": 60.0, "GUARD_SAVE_SOON": 1.0, "FLOORS_SAVE": 300.0, "FD_LOOK_EVERY": 300.0,
+        "FD_LOOK_TRUE": 1800.0, "FD_LOOK_PAUSE": 0.05,
         "FD_LOOK_LEAST": 30.0, "WAL_EVERY": 60.0, "WAL_WARN": 67108864, "WAL_MOST": 1073741824,
         "WAL_SHARES": (0.25, 0.5), "WAL_LEAST": (16777216, 268435456), "WAL_DISK": 0.1, "WAL_LOOKS": 10,
         "SERVICE_FILES": 4096, "PASSED_SOCKETS": 1024, "LOCK_MISSES": 3,

@@ -249,6 +249,8 @@ WAL_LEAST = _figure("WAL_LEAST", (16 * MIB, 256 * MIB), "bytes", "WAL-2: shares 
 WAL_DISK = _figure("WAL_DISK", 0.1, "share of the free disk", "WAL-2: it fills the disk before anybody looks", _PIN)
 WAL_LOOKS = _figure("WAL_LOOKS", 10, "looks in a row", "WAL-3: growing all the while: checkpoints are starved", _PIN)
 FD_LOOK_EVERY = _figure("FD_LOOK_EVERY", 300.0, "s", "classifying 1,000 descriptors takes 4 ms", _PIN)
+FD_LOOK_TRUE = _figure("FD_LOOK_TRUE", 1800.0, "s", "with the same number open the last look is believed so long", _PIN)
+FD_LOOK_PAUSE = _figure("FD_LOOK_PAUSE", 0.05, "s", "between two services: 500 are looked through within half a minute", _PIN)
 FD_LOOK_LEAST = _figure("FD_LOOK_LEAST", 30.0, "s", "a new record is looked at, a burst not at every step", _PIN)
 
 # -- the engine

@@ -34,8 +34,8 @@ class Known:
     """What is known of one service's growth."""
 
     __slots__ = (
-        "answers", "base", "half", "life", "limits", "looked_at", "looking", "record", "room", "said", "series",
-        "signs", "snapshot", "totals", "up_since",
+        "answers", "base", "half", "life", "limits", "looked", "looked_at", "looking", "record", "room", "said",
+        "series", "signs", "snapshot", "totals", "trip", "up_since",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -56,6 +56,8 @@ class Known:
         self.record = 0
         self.looked_at = float("-inf")
         self.looking = False
+        self.looked = 0  # how many there were then
+        self.trip: Tripped | None = None  # waits for the look that goes on record before it
         self.up_since: float | None = None
         self.room = ""  # level of the head-room that was said
         self.said: set[str] = set()  # kinds of which a growth was told to the policy
@@ -68,6 +70,8 @@ class Leaks:
         self._engine = engine
         self._sampler = sampler
         self._known: dict[str, Known] = {}
+        self._queue: deque[tuple[Watch, Known]] = deque()  # at most two for each service
+        self._busy = False
 
     def take(self, watch: Watch, sample: TreeSample) -> None:
         """A sample of a run."""
@@ -131,9 +135,15 @@ class Leaks:
         self._room(watch, known, sample)
         since = at - known.looked_at
         new_record = count > known.record and since >= defaults.FD_LOOK_LEAST
-        if not known.looking and (new_record or since >= defaults.FD_LOOK_EVERY):
-            self._look(watch, known, at)
         known.record = max(known.record, count)
+        if known.looking or not (new_record or since >= defaults.FD_LOOK_EVERY):
+            return
+        old = known.snapshot
+        if old is not None and count == known.looked and not old.half_closed and at - old.at < defaults.FD_LOOK_TRUE:
+            known.looked_at = at  # as many as then: the same ones, as far as floors are concerned
+            self._kinds(watch, known, old.kinds(), at)
+        else:
+            self._look(watch, known, at)
 
     def _room(self, watch: Watch, known: Known, sample: TreeSample) -> None:
         """S6: how near the limit is."""
@@ -154,27 +164,59 @@ class Leaks:
         share = (shares or defaults.FD_ROOM)[level == "hard"]
         severity: Literal["warn", "hard"] = "hard" if level == "hard" else "warn"
         line = int(share * limit)
-        self._engine.post(watch.service, Tripped(run, "fds", severity, totals[-1], line, words=sign.words))
-        if level == "hard" and not known.looking:
-            self._look(watch, known, sample.at)
+        trip = Tripped(run, "fds", severity, totals[-1], line, words=sign.words)
+        if level == "warn":
+            self._engine.post(watch.service, trip)
+        else:
+            known.trip = trip  # FDW-10: what was open is on record before anything is done about it
+            self._look(watch, known, sample.at, urgent=True)
 
-    def _look(self, watch: Watch, known: Known, at: float) -> None:
-        known.looking, known.looked_at = True, at
+    def _look(self, watch: Watch, known: Known, at: float, *, urgent: bool = False) -> None:
+        """Look through them, in a thread; one service after the other, because kills and starts need threads, too."""
+        known.looked_at = at
+        if urgent or not known.looking:
+            known.looking = True
+            (self._queue.appendleft if urgent else self._queue.append)((watch, known))
+        if not self._busy:
+            self._next()
+
+    def _next(self) -> None:
+        self._busy = bool(self._queue)
+        if not self._queue:
+            return
+        watch, known = self._queue.popleft()
         future = asyncio.get_running_loop().run_in_executor(None, self._engine.machine.fd_snapshot, watch.tree)
-        future.add_done_callback(lambda done: self._seen(watch, known, done))
+        future.add_done_callback(lambda done: self._looked(watch, known, done))
 
-    def _seen(self, watch: Watch, known: Known, done: asyncio.Future[FdSnapshot | None]) -> None:
+    def _looked(self, watch: Watch, known: Known, done: asyncio.Future[FdSnapshot | None]) -> None:
+        self._engine.later(defaults.FD_LOOK_PAUSE, self._next)
         known.looking = False
         snapshot = done.result() if done.exception() is None else None
-        if snapshot is None or known.life != watch.run.id:
+        trip, known.trip = known.trip, None
+        if known.life != watch.run.id:
             return
-        known.snapshot = snapshot
-        known.half = signs.half_closed_since(known.half, snapshot)
-        kinds = snapshot.kinds()
+        if snapshot is not None:
+            self._seen(watch, known, snapshot)
+        if trip is not None and trip.run == watch.run.id:
+            if not known.signs or snapshot is None:
+                self._record(watch, known)
+            self._engine.post(watch.service, trip)
+
+    def _record(self, watch: Watch, known: Known) -> None:
+        fields = record(watch, known, self._engine)
+        self._engine.write("fds.record", service=watch.run.service, run=watch.run.id, fields=fields)
+
+    def _kinds(self, watch: Watch, known: Known, kinds: dict[str, int], at: float) -> None:
         limit = watch.sample.fd_limit if watch.sample is not None else None
         for kind in {*kinds, *_by_kind(known)}:
             tier = signs.tier_of(kind)
-            self._fold(watch, known, kind, kind, tier, snapshot.at, kinds.get(kind, 0), limit)
+            self._fold(watch, known, kind, kind, tier, at, kinds.get(kind, 0), limit)
+
+    def _seen(self, watch: Watch, known: Known, snapshot: FdSnapshot) -> None:
+        known.snapshot, known.looked = snapshot, known.totals[-1] if known.totals else 0
+        known.half = signs.half_closed_since(known.half, snapshot)
+        limit = watch.sample.fd_limit if watch.sample is not None else None
+        self._kinds(watch, known, snapshot.kinds(), snapshot.at)
         rules = watch.service.spec.rules.fds
         pools = rules.pools if rules is not None else {}
         growing = [key for key, answer in known.answers.items() if isinstance(answer, Finding)]
@@ -196,7 +238,7 @@ class Leaks:
             fields = {"rule": sign.rule, "level": sign.level, "subject": sign.subject, "words": sign.words}
             engine.write("fds.sign", service=watch.run.service, run=run, fields={"run_id": run, **fields})
         if any(sign.level != "note" for sign in fresh):
-            engine.write("fds.record", service=watch.run.service, run=run, fields=record(watch, known, self._engine))
+            self._record(watch, known)
 
     # -- for others --------------------------------------------------------------------------------------------
 
