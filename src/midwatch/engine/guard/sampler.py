@@ -221,7 +221,7 @@ class Sampler:
         watch.pace(self.cost * len(self.watches))
         if sample.at >= watch.detail_at:
             crowded = 2 * (sample.fds or 0) > (sample.fd_limit or 1 << 62)
-            watch.detail_at = sample.at + (1 if crowded else 2) * defaults.SAMPLE_DETAIL
+            watch.detail_at = sample.at + (1 if crowded else 3) * defaults.SAMPLE_DETAIL
             self.leaks.take(watch, sample)
             self.wal.take(watch, sample.at)
 
