@@ -202,6 +202,15 @@ def test_a_service_without_lines_costs_the_reading_only(bare: Stagehand) -> None
     assert watch.sample is not judged
 
 
+def in_use() -> int:
+    """Bytes of Python's objects, or of the whole process where they are not traced."""
+    gc.collect()
+    if tracemalloc.is_tracing():
+        return tracemalloc.get_traced_memory()[0]
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) * 1024
+
+
 def test_a_million_looks_leave_nothing_behind(bare: Stagehand) -> None:
     """Guards 13.12: memory and descriptors stay flat. A million looks with MIDWATCH_LOOKS=1000000."""
     guarded(bare, memory=MemoryLines(hard=GIB))
@@ -219,12 +228,11 @@ def test_a_million_looks_leave_nothing_behind(bare: Stagehand) -> None:
 
     looks = int(os.environ.get("MIDWATCH_LOOKS", "5000"))
     bare.do(lambda: look(20_000))  # the rings, the floors and the minutes are full
-    tracemalloc.start()
-    gc.collect()
-    before, fds = tracemalloc.get_traced_memory()[0], len(os.listdir("/proc/self/fd"))
+    if looks <= 10_000:
+        tracemalloc.start()  # exact, and ten times slower
+    before, fds = in_use(), len(os.listdir("/proc/self/fd"))
     bare.do(lambda: look(looks))
-    gc.collect()
-    grown = tracemalloc.get_traced_memory()[0] - before
+    grown = in_use() - before
     tracemalloc.stop()
     assert grown < MIB
     assert len(os.listdir("/proc/self/fd")) == fds
