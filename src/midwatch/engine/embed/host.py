@@ -139,6 +139,7 @@ class Host:
         self.engine.output.watch_disk()
         self.engine.pulse.also.append(self._look_at_lock)
         self.engine.pulse.start()
+        self.engine.guards.start()
         self.engine.captures.recover()
         self._apply()
 
