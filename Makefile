@@ -6,7 +6,7 @@
 PY   = .venv/bin/python
 ARGS =
 
-.PHONY: help setup demo test test-vm fast cover bench detector-table lint fix types layers docs docs-check ci clean
+.PHONY: help setup demo test test-vm fast cover bench soak detector-table lint fix types layers docs docs-check ci clean
 .DEFAULT_GOAL := help
 
 help:            ## this list
@@ -30,6 +30,9 @@ fast: setup      ## the tests that start no real processes
 cover: setup     ## branch coverage; model and policy must be complete
 	$(PY) -m coverage run -m pytest -q tests/model tests/policy
 	$(PY) -m coverage report --include='src/midwatch/model/*,src/midwatch/policy/*' --fail-under=100
+
+soak: setup      ## half an hour with 100 services: does anything of ours grow?
+	$(PY) -m bench.soak 30 100
 
 bench: setup     ## speed and size beside the peers, in one run on this machine
 	$(PY) -m bench $(ARGS)

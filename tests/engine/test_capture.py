@@ -258,3 +258,16 @@ def test_a_pause_ends_by_itself(bare: Stagehand, monkeypatch: pytest.MonkeyPatch
     pause.end()
     assert [signum for _, signum in bare.machine.signals].count(signal.SIGCONT) == 1
     assert not (bare.layout.home / "paused").exists()
+
+
+def test_s50_a_kill_that_was_quicker_than_every_look_leaves_what_was_known(stage: Stagehand) -> None:
+    """The kernel's OOM killer: its last output, the facts and the events are kept although nobody could look."""
+    stage.apply(a_spec(launch={"memory_hard": 64 << 20}))
+    output(stage, "loading the model\n")
+    pid = stage.pid()
+    stage.do(lambda: stage.machine.grow(pid, 128 << 20))
+    stage.settle()
+    facts, tail = bundle(stage)
+    assert (facts["reason"], facts["run_id"], facts["pid"]) == ("oom", "p.a.1", pid)
+    assert "processes" not in facts
+    assert tail == "loading the model\n"

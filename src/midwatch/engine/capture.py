@@ -67,6 +67,14 @@ class Captures:
             facts["missing"] = ["its stacks: it has another user's rights and may not be signalled"]
         engine.later(defaults.CAPTURE_DUMP, lambda: self._collect(run, action, facts, until, over))
 
+    def after(self, service: Service, run: Run, reason: str) -> None:
+        """Nobody could look before it died (the kernel was quicker): keep what was known already."""
+        if run.id in self._open:
+            return
+        order = Capture(run.id, reason, stage=0)
+        facts = self._facts(service, run, reason)
+        self._collect(run, order, facts, time.monotonic() + defaults.CAPTURE_WAIT, lambda: None)
+
     def _hold(self, run: Run) -> None:
         """It is being looked at, and meanwhile it has to be stopped, and soon: it stands still until then."""
         machine, tree, loop = self._engine.machine, run.tree, asyncio.get_running_loop()

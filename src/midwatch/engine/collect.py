@@ -80,6 +80,9 @@ class Collecting:
         if order.samples:
             self._step("samples", lambda: self._json("samples.json", order.samples))
         self._step("events", self._events)
+        if order.stage < 1:  # it is dead: what was known already is all there is
+            self._step("facts", lambda: self._json("facts.json", order.facts))
+            return
         pause = Pause(self._machine, self._tree, self._bundle.path)
         try:
             if order.freeze:

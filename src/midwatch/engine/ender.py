@@ -84,6 +84,8 @@ class Ender:
         fingerprint = ""
         if facts.heir is not None or facts.code in service.spec.rules.permanent_codes:
             fingerprint = self._engine.machine.fingerprint(run.launch)
+        if facts.oom_kills or facts.kernel_oom:
+            self._engine.captures.after(service, run, "oom")
         self._engine.post(service, Exited(run=run.id, facts=facts, fingerprint=fingerprint))
 
     def _facts(self, service: Service, run: Run, frame: dict[str, Any]) -> ExitFacts:
