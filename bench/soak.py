@@ -44,8 +44,8 @@ def look(pid: int) -> dict[str, float]:
 def main() -> int:
     minutes, services = float(sys.argv[1]), int(sys.argv[2])
     home = Path(tempfile.mkdtemp(prefix="mw-soak-", dir="/tmp"))
-    tables = [f"[service.s{i}]\ncommand = {KINDS[i % len(KINDS)]}\nmemory.soft = \"64M\"\nmemory.hard = \"128M\"\n"
-              "contain = \"none\"\nrestart.clean = \"100000 in 1s\"\n" for i in range(services)]  # fmt: skip
+    tables = [f'[service.s{i}]\ncommand = {KINDS[i % len(KINDS)]}\nmemory.soft = "64M"\nmemory.hard = "128M"\n'
+              'contain = "none"\nrestart.clean = "100000 in 1s"\n' for i in range(services)]  # fmt: skip
     (home / "midwatch.toml").write_text("\n".join(tables))
     rows: list[dict[str, Any]] = []
     try:
