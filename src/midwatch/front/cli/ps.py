@@ -188,8 +188,8 @@ VERB = Verb(
     help="Show the services as they stand.",
     detail=(
         "Inside a project's folder: that project; elsewhere, and with --all: everything. MEM is held memory "
-        "(anonymous + shared + swapped; ≤ marks an upper bound), FDS is open/limit. Answers at once, also "
-        "while a stop is under way. Without a daemon it lists what the record knows and exits 1."
+        "(anonymous + shared + swapped; ≤ marks an upper bound, ~ a rough sum), FDS is open/limit. Answers at "
+        "once, also while a stop is under way. Without a daemon it lists what the record knows and exits 1."
     ),
     examples=("midwatch ps", "midwatch ps -v", "midwatch ps -a --json", "midwatch ps shop/web"),
     run=_run,

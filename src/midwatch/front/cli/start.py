@@ -18,8 +18,8 @@ VERB = Verb(
     name="start",
     help="Start services.",
     detail=(
-        "Asks for the services and waits until they are up (ready, where they have a ready probe). What "
-        "they need is waited for, not started. A service that is already up is left alone."
+        "Asks for the services and for what they need, and waits until they are up (ready, where they have a "
+        "ready probe). A service that is already up is left alone; a finished oneshot among them runs again."
     ),
     examples=("midwatch start web", "midwatch start shop/web shop/worker"),
     run=_run,
