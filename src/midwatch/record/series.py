@@ -9,6 +9,7 @@ the next one, or until `seen` of the folder. Must not judge a number. Tests: tes
 from __future__ import annotations
 
 import os
+import resource
 from binascii import crc32
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -82,6 +83,8 @@ class Series:
         self._fds: OrderedDict[str, int] = OrderedDict()
         self._known: dict[str, _Open] = {}
         self._broken = self._failed = False
+        # An eighth of what we may open at most: the daemon's own sockets come first.
+        self._most = min(_MOST_OPEN, max(4, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 8))
 
     def add(self, service: str, row: Row) -> None:
         """Keep a sample; on disk when this returns, unless it says nothing new."""
@@ -157,7 +160,7 @@ class Series:
             self._fds.move_to_end(service)
             return fd
         fd = self._fds[service] = open_update(path_of(self.folder, service))
-        if len(self._fds) > _MOST_OPEN:
+        if len(self._fds) > self._most:
             os.close(self._fds.popitem(last=False)[1])
         return fd
 
