@@ -18,8 +18,8 @@ setup:           ## make .venv ready (does nothing when it is)
 demo: setup      ## supervise real programs for a minute and prove that nothing is left
 	$(PY) examples/demo/demo.py
 
-test: setup      ## the whole test suite
-	$(PY) -m pytest $(ARGS)
+test: setup      ## the whole test suite, three files at a time (most of them wait for real processes)
+	$(PY) -m pytest -n 3 --dist loadfile $(ARGS)
 
 test-vm: setup   ## the kernel's older paths in a VM, as root with QEMU: minutes, and a gigabyte in the cache folder
 	MIDWATCH_VM=1 $(PY) -m pytest tests/real/test_vm.py tests/real/test_readings_vm.py tests/real/oom/test_oom_vm.py -s -o faulthandler_timeout=0 $(ARGS)
