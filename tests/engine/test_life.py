@@ -333,3 +333,13 @@ def test_many_services_that_crash_together_do_not_rise_together(bare: Stagehand)
     bare.pass_time(4.5)
     assert {bare.phase(name) for name in names} == {"up"}
     assert len(bare.engine.runs) == len(bare.keeper.table) == 30
+
+
+def test_a_needed_oneshot_that_is_done_is_not_run_again(bare: Stagehand) -> None:
+    """A migration runs once; asked for by name it runs again."""
+    bare.apply(a_spec("migrate", oneshot=True), a_spec("web", needs={"p/migrate": "completed"}))
+    bare.exits("migrate")
+    bare.ask("stop", "web")
+    bare.do(lambda: bare.engine.jobs.ask("start", bare.engine.with_needs(["p/web"]), "test"))
+    assert (bare.phase("migrate"), bare.phase("web")) == ("done", "up")
+    assert bare.engine.with_needs(["p/migrate"]) == ["p/migrate"]

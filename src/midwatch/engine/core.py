@@ -163,6 +163,11 @@ class Engine:
             if name in self.services:
                 self._inbox.append((self.services[name], Permit()))
 
+    def with_needs(self, names: list[str]) -> list[str]:
+        """These and what they need, in start order; a needed oneshot that is done stays done."""
+        found = self.fleet.closure(names)
+        return [name for name in found if name in names or self.services[name].state.phase != "done"]
+
     def needs_changed(self) -> None:
         """Services came, went or need other things."""
         # A need of a service that was taken down with its own project no longer holds anybody back.

@@ -163,7 +163,7 @@ class Methods:
         self._known(asked.services)
         names = asked.services
         if verb == "start":
-            names = list(self._engine.fleet.closure(names))
+            names = self._engine.with_needs(names)
         return {"job": self._engine.jobs.ask(verb, names, asked.by, now=asked.now).id}
 
     async def _apply(self, asked: ApplyParams) -> dict[str, Any]:

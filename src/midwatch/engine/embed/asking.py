@@ -36,7 +36,7 @@ async def ask(host: Host, verb: Verb, names: Names, now: bool, timeout: float | 
     """Put a command and wait until every service has settled. Raises TimeoutError; the command goes on."""
     ids = chosen(host, names)
     if verb == "start":
-        ids = list(host.engine.fleet.closure(ids))
+        ids = host.engine.with_needs(ids)
     job = host.engine.jobs.ask(verb, ids, host.by, now=now)
     if not job.done:
         settled = asyncio.Event()

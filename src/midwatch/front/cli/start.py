@@ -19,7 +19,7 @@ VERB = Verb(
     help="Start services.",
     detail=(
         "Asks for the services and for what they need, and waits until they are up (ready, where they have a "
-        "ready probe). A service that is already up is left alone; a finished oneshot among them runs again."
+        "ready probe). A service that is already up is left alone; a needed oneshot that is done stays done."
     ),
     examples=("midwatch start web", "midwatch start shop/web shop/worker"),
     run=_run,
