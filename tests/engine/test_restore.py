@@ -284,3 +284,28 @@ def test_a_dropped_gate_is_no_exit_of_the_run_that_waits_for_its_number(stage: S
     assert [line["code"] for line in stage.events("run.exited")] == [0]
     assert stage.service().state.crash_count == 0
     assert stage.pid() != waiting
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["exit recorded", "exit not recorded"])
+def test_a_kill_that_died_with_its_engine_is_done_again(bare: Stagehand, told: bool) -> None:
+    """The main process has left, its tree was being ended, and then there was no engine: the stop is finished, once."""
+    bare.apply(a_spec(stop=stop_rules(grace=1)))
+    pid = bare.pid()
+    bare.engine.ender.kill = lambda *_: None  # type: ignore[method-assign]
+    if told:
+        bare.ask("stop", "a")
+        bare.pass_time(0.1)
+    else:
+        bare.machine.procs[pid].ignores.add(15)
+        bare.ask("stop", "a")
+        bare.pass_time(1.1)
+        bare.keeper.deaf = True
+    assert bare.phase() == "killing"
+    bare.engine_dies()
+    if not told:
+        bare.machine.exit(pid, 0, 9)
+    bare.boot()
+    bare.pass_time(2)
+    assert bare.phase() == "stopped"
+    assert bare.keeper.table == {}
+    assert len(bare.events("run.exited")) == len(bare.events("stop.done")) == 1

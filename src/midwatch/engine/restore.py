@@ -315,7 +315,11 @@ def _take_over(
         return
     if state.pid is None and state.phase in ("starting", "stopping"):
         engine.post(service, Spawned(run=run_id, pid=entry["pid"]))
-    engine.ender.exited({**entry, "at": entry.get("ended_at")})
+    if state.phase == "killing":  # that kill died with the last engine
+        run.exited = state.pid is None  # the exit is in the journal already
+        engine.post(service, Resumed(alive=False))
+    if not run.exited:
+        engine.ender.exited({**entry, "at": entry.get("ended_at")})
 
 
 def _run_of(
