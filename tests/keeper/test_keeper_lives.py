@@ -343,6 +343,18 @@ def test_embedded_ends_when_asked_or_left_idle(tmp_path: Path) -> None:
     assert host.process.wait(30) == 0
 
 
+def test_embedded_a_host_that_is_gone_before_the_hello_keeps_nobody(tmp_path: Path) -> None:
+    """Killed while the keeper was starting: there is nothing to wait for."""
+    ours, theirs = socket.socketpair()
+    plan = tmp_path / "plan.json"
+    plan.write_text(json.dumps({"engine": None, "embedded": theirs.fileno()}))
+    ours.close()
+    argv = [sys.executable, "-I", "-S", str(ENTRY), str(plan)]
+    process = subprocess.Popen(argv, pass_fds=[theirs.fileno()])
+    theirs.close()
+    assert process.wait(30) == 0
+
+
 def _grown(keeper: Keeper, size: int) -> bool:
     return len(keeper.output("p.b.1")) > size
 

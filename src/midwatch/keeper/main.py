@@ -73,7 +73,8 @@ class Keeper:
             if self.ends.runs:
                 poll.register(self.ends.fd, select.POLLIN)
             before = time.monotonic()
-            ready = dict(poll.poll(embed.LOOK if self.ending else engine.patience()))
+            alone = engine.host is not None and not engine.link  # it hung up before our hello was out
+            ready = dict(poll.poll(embed.LOOK if self.ending or alone else engine.patience()))
             waited = time.monotonic() - before
             if self.wake in ready or self.ends.fd in ready:
                 self.woken()
