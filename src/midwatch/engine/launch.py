@@ -6,6 +6,7 @@ it is held exactly as long as the daemon lives, through every engine. Must not p
 
 from __future__ import annotations
 
+import _thread
 import os
 import sys
 import time
@@ -128,7 +129,7 @@ def _detach(log: int, layout: Layout, specs: Sequence[ServiceSpec], **request: A
 
 def layout_problem(layout: Layout) -> None:
     """Make the folders and try to write there, or say what is wrong. Raises LaunchError(78)."""
-    probe = layout.home / f"room.{os.getpid()}"
+    probe = layout.home / f"room.{os.getpid()}.{_thread.get_ident()}"  # an embedding program may start two at once
     try:
         layout.ensure()
         try:
