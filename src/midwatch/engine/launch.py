@@ -23,6 +23,7 @@ from midwatch.config.problems import Settings
 from midwatch.engine.layout import Layout, LayoutError
 from midwatch.host.headroom import raise_files
 from midwatch.model.service import ServiceSpec
+from midwatch.record.files import write_fresh
 from midwatch.record.lock import Held, InstanceLock, Unwritable, identity
 
 if TYPE_CHECKING:
@@ -59,9 +60,9 @@ def foreground(
     }  # fmt: skip
     plan = layout.home / "keeper.json"
     try:
-        _write_private(layout.home / "request.json", msgspec.json.encode(request))
+        write_fresh(layout.home / "request.json", msgspec.json.encode(request))
         whole = _plan(layout, mode) | _hook_up(outer) | {"lock": identity(lock.fileno())}
-        _write_private(plan, msgspec.json.encode(whole))
+        write_fresh(plan, msgspec.json.encode(whole))
     except OSError as error:
         raise _unwritable(layout, error) from None
     _become_subreaper()
@@ -133,7 +134,7 @@ def layout_problem(layout: Layout) -> None:
     try:
         layout.ensure()
         try:
-            _write_private(probe, bytes(4096))
+            write_fresh(probe, bytes(4096))
         finally:
             probe.unlink(missing_ok=True)
     except LayoutError as error:
@@ -215,13 +216,3 @@ def _become_subreaper() -> None:
         import ctypes
 
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
-def _write_private(path: Path, body: bytes) -> None:
-    path.unlink(missing_ok=True)
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        while body:
-            body = body[os.write(fd, body) :]
-    finally:
-        os.close(fd)

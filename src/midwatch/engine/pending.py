@@ -12,6 +12,8 @@ from typing import Literal
 
 import msgspec
 
+from midwatch.record.files import replace
+
 StepVerb = Literal["start", "stop", "restart", "reset", "rules", "respawn"]
 
 
@@ -67,15 +69,7 @@ def save_jobs(path: Path, boot: str, jobs: list[PendingJob]) -> None:
         if not jobs:
             os.unlink(path)
             return
-        draft = f"{path}.new"
-        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            body = msgspec.json.encode(_File(boot, jobs))
-            while body:
-                body = body[os.write(fd, body) :]
-        finally:
-            os.close(fd)
-        os.rename(draft, path)
+        replace(path, msgspec.json.encode(_File(boot, jobs)))
     except OSError:
         pass
 

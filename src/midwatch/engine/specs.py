@@ -16,6 +16,7 @@ import msgspec
 from midwatch.config.problems import Settings
 from midwatch.model.service import ServiceSpec
 from midwatch.policy import defaults
+from midwatch.record.files import write_fresh
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -49,7 +50,7 @@ def save_specs(path: Path, specs: Iterable[ServiceSpec], settings: dict[str, Set
     drafts = [(place.with_name(place.name + ".new"), place) for place in (path, _copy_of(path))]
     try:
         for draft, _ in drafts:
-            _write(draft, body)
+            write_fresh(draft, body)
     except OSError:
         for draft, _ in drafts:
             draft.unlink(missing_ok=True)
@@ -70,16 +71,6 @@ def forget_environments(path: Path, specs: Iterable[ServiceSpec]) -> None:
 
 def _copy_of(path: Path) -> Path:
     return path.with_suffix(".copy")
-
-
-def _write(path: Path, body: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        done = 0
-        while done < len(body):
-            done += os.write(fd, body[done:])
-    finally:
-        os.close(fd)
 
 
 def load_specs(path: Path) -> tuple[Accepted, str]:

@@ -7,7 +7,6 @@ keeps its pid, its children, its pipes and their statuses. Must not decide when.
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,6 +14,7 @@ import msgspec
 from midwatch import __version__
 from midwatch.engine.helper import Helper
 from midwatch.policy import defaults
+from midwatch.record.files import replace
 
 if TYPE_CHECKING:
     from midwatch.engine.core import Engine
@@ -32,7 +32,7 @@ async def upgrade(engine: Engine, keeper: list[str], program: list[str], env: di
         old = path.read_bytes()
         plan = msgspec.json.decode(old, type=dict[str, Any])
         plan |= {"engine": [*program, *plan["engine"][-3:]], "env": env}
-        _replace(os.fspath(path), msgspec.json.encode(plan))
+        replace(path, msgspec.json.encode(plan))
     except (OSError, msgspec.DecodeError, KeyError) as error:
         return f"cannot write {path}: {error}"
     engine.write("daemon.upgrading", fields={"version": __version__, "to": version, "by": by})
@@ -41,7 +41,7 @@ async def upgrade(engine: Engine, keeper: list[str], program: list[str], env: di
     engine.link.ask(answered.set_result, op="reexec", argv=[*keeper, str(path)])
     # No answer is the good one: the link breaks and this engine ends.
     answer = await answered
-    _replace(os.fspath(path), old)
+    replace(path, old)
     return f"the keeper cannot execute {keeper[0]}: {answer.get('error', 'no reason given')}"
 
 
@@ -63,14 +63,3 @@ async def _proven(argv: list[str], env: dict[str, str]) -> tuple[str, str]:
         last = words.rpartition("\n")[2][:200]
         return "", f"the new version does not start here ({' '.join(argv[-2:])}: exit {code}): {last}"
     return words, ""
-
-
-def _replace(path: str, body: bytes) -> None:
-    draft = path + ".new"
-    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        while body:
-            body = body[os.write(fd, body) :]
-    finally:
-        os.close(fd)
-    os.rename(draft, path)

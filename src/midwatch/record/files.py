@@ -59,6 +59,22 @@ def write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
+def write_fresh(path: str | Path, data: bytes) -> None:
+    """A file of ours with exactly this content; whatever stood there is gone. Raises OSError."""
+    fd = open_fresh(path)
+    try:
+        write_all(fd, data)
+    finally:
+        os.close(fd)
+
+
+def replace(path: str | Path, data: bytes) -> None:
+    """The same in one step: a reader sees the old content or the new. Raises OSError, then the old one stays."""
+    draft = f"{path}.new"
+    write_fresh(draft, data)
+    os.rename(draft, path)
+
+
 def read_small(path: str | Path, limit: int) -> bytes:
     """At most `limit` bytes of a small file of ours, in one go."""
     fd = open_read(path)

@@ -20,9 +20,10 @@ from typing import Any, Protocol
 import msgspec
 
 from midwatch.engine.keeperlink import KeeperLink
-from midwatch.engine.launch import _here, _lean_environment, _lean_python, _write_private
+from midwatch.engine.launch import _here, _lean_environment, _lean_python
 from midwatch.engine.layout import Layout
 from midwatch.policy import defaults
+from midwatch.record.files import write_fresh
 
 LINK, LOCK, PLAN = 3, 4, "keeper.json"
 CLEAR = 64  # descriptors are first moved above this, so that none is in another's place
@@ -67,7 +68,7 @@ class RealKeeper:
     async def open(self, layout: Layout, lock: int, frame: Frames, gone: Callable[[], None]) -> HostLink:
         """See KeeperPort."""
         plan = layout.home / PLAN
-        _write_private(plan, msgspec.json.encode({"embedded": LINK, "engine": [], "env": {}}))
+        write_fresh(plan, msgspec.json.encode({"embedded": LINK, "engine": [], "env": {}}))
         ours, theirs = socket.socketpair()
         with theirs:
             self.pid = _spawn([theirs.fileno(), lock], str(plan))
