@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import pytest
 
 from midwatch.machine.fake import FakeMachine
+from midwatch.machine.linux import pidfd
 from midwatch.machine.linux.adapter import LinuxMachine
 from midwatch.machine.ports import Containment, Machine, Tree
 from midwatch.model.service import Launch
@@ -169,7 +170,7 @@ class LinuxWorld:
         self.tell(tree, "ignore")
 
     def leave(self, tree: Tree, code: int) -> None:
-        fd = self.linux.watch(tree.main)
+        fd = pidfd.open_checked(tree.main)
         assert fd is not None
         self.tell(tree, "leave", code=code)
         wait_readable(fd)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from midwatch.machine.linux import cgroup
+from midwatch.machine.linux import cgroup, pidfd
 from midwatch.machine.linux.adapter import LinuxMachine
 from midwatch.machine.ports import Containment
 
@@ -64,7 +64,7 @@ def test_a_real_oom_kill_is_counted_and_named(linux: Any, launch: Any) -> None:
     tree = linux.start(launch=launch(memory_hard=64 * MIB))
     assert tree.containment.memory
     assert linux.machine.oom_kills(tree.containment) == 0
-    fd = linux.linux.watch(tree.main)
+    fd = pidfd.open_checked(tree.main)
     linux.tell(tree, "grow", size=200 * MIB)
     os.close(fd)
     assert linux.reap(tree) == 9

@@ -26,7 +26,6 @@ def test_no_bytes_make_a_parser_raise(data: bytes) -> None:
     """Torn or foreign bytes give None or nothing, never an exception."""
     procfs.stat(data)
     procfs.comm(data)
-    procfs.exit_status(data)
     procfs.held(data)
     procfs.own_cgroups(data)
     procfs.cgroup_mounts(data)
@@ -50,15 +49,6 @@ def test_hostile_names_are_shown_whole() -> None:
 def test_a_zombie_leader_with_living_threads_is_not_dead(state: str, threads: int, dead: bool) -> None:
     """guards 6.2: dead means that no thread is left."""
     assert Stat(1, state, 1, 1, 1, threads, 1).dead is dead
-
-
-def test_the_exit_status_of_a_zombie_is_field_52() -> None:
-    """Exit code 7 of a process that is not our child."""
-    fields = [b"0"] * 50
-    fields[0], fields[49] = b"Z", str(7 << 8).encode()
-    assert procfs.exit_status(b"5 (x) " + b" ".join(fields)) == 7 << 8
-    fields[0] = b"S"
-    assert procfs.exit_status(b"5 (x) " + b" ".join(fields)) is None
 
 
 @pytest.mark.parametrize(

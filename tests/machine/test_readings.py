@@ -155,20 +155,6 @@ def test_odd_limits_are_warnings(linux: Any, launch: Any) -> None:
     assert "gone" in linux.machine.prepare(2**22 + 5, launch(oom_score_adj=3))[0]
 
 
-def test_the_exit_of_a_process_that_is_not_our_child(linux: Any) -> None:
-    """design 5: an adopted run's true code, from the zombie and, once reaped, from its pidfd (Linux >= 6.15)."""
-    tree = linux.start()
-    fd = linux.linux.watch(tree.main)
-    assert linux.linux.exit_status(tree.main, fd) is None
-    linux.leave(tree, 7)
-    assert linux.linux.exit_status(tree.main, fd) == 7 << 8
-    assert linux.reap(tree) == 7 << 8
-    after = linux.linux.exit_status(tree.main, fd)
-    os.close(fd)
-    known = procfs.kernel_version(os.uname().release) >= (6, 15)
-    assert after == (7 << 8 if known else None)
-
-
 def test_the_host_of_this_test_is_described(linux: Any) -> None:
     """Kernel, boot id and each rung with yes or a reason."""
     host = linux.machine.host()

@@ -13,26 +13,9 @@ import time
 import pytest
 from tests.real import fast
 from tests.system.conftest import Instance, alive, instance, kill, wait_for  # noqa: F401  the fixture
-
-from midwatch.record import logs
+from tests.system.writing import WRITER, check_lines
 
 KILLS = int(os.environ.get("MIDWATCH_DAEMON_KILLS", "5"))
-
-WRITER = """\
-import fcntl, sys, time
-lock = open("writer.lock", "w")
-try:
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-except OSError:
-    open("doubled", "a").write("writer\\n")
-n = 0
-while True:
-    for _ in range(100):
-        sys.stdout.write(f"line {n} " + "x" * 80 + "\\n")
-        n += 1
-    sys.stdout.flush()
-    time.sleep(0.02)
-"""
 
 CYCLE = """\
 import fcntl, os, sys, time
@@ -95,17 +78,6 @@ def test_keeper_and_engine_are_killed_together_and_everything_is_adopted(instanc
     check_lines(instance)
     check_codes(instance)
     instance.ok("down", "--all")
-
-
-def check_lines(instance: Instance) -> None:  # noqa: F811
-    """Every line once and in order, up to the point where the writer was stopped."""
-    number, rest = 0, b""
-    for piece in logs.stream(instance.home / "logs" / "p.writer"):
-        *lines, rest = (rest + piece).split(b"\n")
-        for line in lines:
-            assert line == b"line %d " % number + b"x" * 80
-            number += 1
-    assert number > 1000
 
 
 def check_codes(instance: Instance) -> None:  # noqa: F811

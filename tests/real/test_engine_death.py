@@ -13,21 +13,9 @@ import time
 import pytest
 from tests.real import fast
 from tests.system.conftest import Instance, instance, kill  # noqa: F401  the fixture
-
-from midwatch.record import logs
+from tests.system.writing import WRITER, check_lines
 
 KILLS = int(os.environ.get("MIDWATCH_ENGINE_KILLS", "15"))
-
-WRITER = """\
-import sys, time
-n = 0
-while True:
-    for _ in range(200):
-        sys.stdout.write(f"line {n} " + "x" * 80 + "\\n")
-        n += 1
-    sys.stdout.flush()
-    time.sleep(0.02)
-"""
 
 CYCLE = "n=$(cat count 2>/dev/null || echo 0); n=$((n+1)); echo $n > count; sleep 0.03; exit $((n % 7 + 20))"
 
@@ -84,17 +72,6 @@ def test_the_engine_is_killed_at_random_moments_and_nobody_notices(instance: Ins
     check_lines(instance)
     check_codes(instance)
     instance.ok("down", "--all")
-
-
-def check_lines(instance: Instance) -> None:  # noqa: F811
-    """Every line once and in order, up to the point where the writer was stopped."""
-    number, rest = 0, b""
-    for piece in logs.stream(instance.home / "logs" / "p.writer"):
-        *lines, rest = (rest + piece).split(b"\n")
-        for line in lines:
-            assert line == b"line %d " % number + b"x" * 80
-            number += 1
-    assert number > 1000
 
 
 def check_codes(instance: Instance) -> None:  # noqa: F811

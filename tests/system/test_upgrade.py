@@ -12,20 +12,9 @@ from typing import Any
 
 import pytest
 from tests.system.conftest import Instance, wait_for
+from tests.system.writing import WRITER, check_lines
 
 import midwatch
-from midwatch.record import logs
-
-WRITER = """\
-import sys, time
-n = 0
-while True:
-    for _ in range(100):
-        sys.stdout.write(f"line {n} " + "x" * 80 + "\\n")
-        n += 1
-    sys.stdout.flush()
-    time.sleep(0.005)
-"""
 
 CONFIG = """\
 [service.writer]
@@ -91,14 +80,3 @@ def test_a_version_that_does_not_start_changes_nothing(instance: Instance, newer
     assert "nothing was changed" in done.stderr
     assert instance.daemon()["pid"] == daemon["pid"]
     assert instance.ps()["a"]["pid"] == before["a"]["pid"]
-
-
-def check_lines(instance: Instance) -> None:
-    """Every line once and in order."""
-    number, rest = 0, b""
-    for piece in logs.stream(instance.home / "logs" / "p.writer"):
-        *lines, rest = (rest + piece).split(b"\n")
-        for line in lines:
-            assert line == b"line %d " % number + b"x" * 80
-            number += 1
-    assert number > 1000

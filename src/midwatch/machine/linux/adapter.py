@@ -88,16 +88,6 @@ class LinuxMachine(Readings):
         stat = pidfd.look(proc.pid)
         return stat is not None and stat.start == proc.start and proc.boot == self._boot and not stat.dead
 
-    def watch(self, proc: ProcId) -> int | None:
-        """A pidfd that becomes readable when exactly this process ends; the caller closes it. None: it is
-        gone.
-        """
-        return pidfd.open_checked(proc) if proc.boot == self._boot else None
-
-    def exit_status(self, proc: ProcId, fd: int | None = None) -> int | None:
-        """The raw wait status of a process that is not our child (an adopted run); None: nobody can tell."""
-        return pidfd.exit_status(proc, fd) if proc.boot == self._boot else None
-
     def lookup(self, launch: Launch) -> Target | LaunchProblem:
         """See ports."""
         return launches.lookup(launch, binary.check)

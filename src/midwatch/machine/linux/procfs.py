@@ -55,17 +55,6 @@ def is_thread(data: bytes) -> bool:
     return len(fields) > 35 and fields[35] == b"-1"
 
 
-def exit_status(data: bytes) -> int | None:
-    """The raw wait status of a zombie: field 52 of its stat (0 for those who may not see it)."""
-    fields = data[data.rfind(b")") + 2 :].split()
-    if len(fields) < 50 or fields[0] not in (b"Z", b"X"):
-        return None
-    try:
-        return int(fields[49])
-    except ValueError:
-        return None
-
-
 class Held(msgspec.Struct, frozen=True, gc=False):
     """Held memory by part in bytes; None: the kernel did not say (kernel thread, zombie, Linux < 4.5)."""
 
