@@ -132,3 +132,26 @@ def test_down_of_nothing(cli: Cli, daemon: Daemon) -> None:
     """No service at all: that is said in words, not as 0 of 0."""
     daemon.answers["job"] = {"id": "j-1", "state": "done", "message": "stop: 0 of 0 services done", "services": {}}
     assert cli("down", "--all") == Done(0, "nothing was running\n", "")
+
+
+def test_a_daemon_too_old_to_be_replaced_is_told_apart(cli: Cli, daemon: Daemon) -> None:
+    """0.1.0 has no `upgrade`: what it is, that its services go on, and the way there."""
+    daemon.answers["upgrade"] = {"error": {"code": -32601, "message": "no method 'upgrade'"}}
+    done = cli("upgrade")
+    assert done.code == 1
+    assert "is midwatch 0.1.0, which cannot be replaced in place" in done.err
+    assert "midwatch down --all" in done.err
+
+
+def test_a_daemon_that_dies_while_it_answers_is_asked_once_more(cli: Cli, daemon: Daemon) -> None:
+    """`ps` is a question: the successor of a killed engine answers it."""
+    daemon.services()
+    healthy = daemon.answers["ps"]
+
+    def dies_once(_: dict[str, object]) -> dict[str, object]:
+        daemon.answers["ps"] = healthy
+        raise ConnectionResetError
+
+    daemon.answers["ps"] = dies_once
+    assert cli("ps", "--json").json["daemon"] is not None
+    assert len(daemon.of("ps")) == 2

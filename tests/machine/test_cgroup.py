@@ -65,6 +65,7 @@ def test_a_real_oom_kill_is_counted_and_named(linux: Any, launch: Any) -> None:
     assert tree.containment.memory
     assert linux.machine.oom_kills(tree.containment) == 0
     fd = pidfd.open_checked(tree.main)
+    assert fd is not None
     linux.tell(tree, "grow", size=200 * MIB)
     os.close(fd)
     assert linux.reap(tree) == 9

@@ -58,9 +58,8 @@ class Instance:
     def daemon(self) -> dict[str, Any]:
         """`ps --json`'s daemon; waits for an engine that the keeper is about to start."""
 
-
         def answer() -> Any:
-            return json.loads(self.cli("ps", "--json").stdout)["daemon"]
+            return json.loads(self.cli("ps", "--json").stdout).get("daemon")
 
         found: dict[str, Any] = wait_for(answer, "an engine answers")
         return found

@@ -33,6 +33,10 @@ class DaemonDown(ClientError):
     """Nobody listens on the control socket."""
 
 
+class HungUp(ClientError):
+    """The connection ended before the answer: that engine died or was replaced; its keeper starts another."""
+
+
 class Refused(ClientError):
     """The daemon answered with an error. `code` is the JSON-RPC code."""
 
@@ -142,7 +146,7 @@ class Client:
                 "affected; try again, or look at daemon.log in its home"
             )
         why = f" ({error.strerror})" if error is not None else ""
-        return ClientError(f"the daemon at {self.control} hung up{why}; it may be restarting: try again")
+        return HungUp(f"the daemon at {self.control} hung up{why}; it may be restarting: try again")
 
 
 def _result(answer: dict[str, Any]) -> dict[str, Any]:

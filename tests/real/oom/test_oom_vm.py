@@ -3,26 +3,14 @@ run: an emulated machine takes its time. What is claimed is in ../vm/oom_job.py.
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
-from tests.real.test_vm import HERE, SCRIPT, SECONDS, asked, cache, job
+from tests.real.test_vm import SECONDS, in_vm
 
 
 @pytest.mark.timeout(2 * SECONDS)
 @pytest.mark.root("to build the VM's disk")
 def test_oom_kills_are_told_apart_in_a_vm(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """guards 7, 11: limits of a v2 group, the kernel's kill of a whole group, somebody's kill, the declared tracer."""
-    if os.environ.get("MIDWATCH_VM") != "1":
-        pytest.skip("`make test-vm` runs it")
-    if missing := asked("missing"):
-        pytest.skip(f"no VM: {missing}")
-    with capfd.disabled():  # minutes: the lines are shown as they come
-        subprocess.run([SCRIPT, "build", str(cache())], check=True, timeout=SECONDS)
-        job(tmp_path)
-        shutil.copy(HERE / "oom_job.py", tmp_path / "job.py")
-        done = subprocess.run([SCRIPT, "run", str(cache()), str(tmp_path), str(SECONDS)], check=False)
-    assert done.returncode == 0
+    in_vm(tmp_path, capfd, "oom_job.py")

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from midwatch.engine.client import Client, ClientError, DaemonDown
+from midwatch.engine.client import Client, ClientError, DaemonDown, HungUp
 from midwatch.engine.layout import Layout
 
 MOST_FOREGROUNDS = 64  # newest `run` instances that are looked at
@@ -89,11 +89,16 @@ def locked(layout: Layout) -> bool:
 
 def status(layout: Layout) -> dict[str, Any] | None:
     """The answer to `ps`, or None when nobody is there."""
-    try:
-        with connect(layout, STATUS_PATIENCE) as client:
-            return client.call("ps")
-    except DaemonDown:
-        return None
+    for attempt in (1, 2):
+        try:
+            with connect(layout, STATUS_PATIENCE) as client:
+                return client.call("ps")
+        except DaemonDown:
+            break
+        except HungUp:  # killed while it answered; a question may be asked again
+            if attempt == 2:
+                raise
+    return None
 
 
 def look(*, foregrounds: bool = True, record_only: bool = False) -> Picture:

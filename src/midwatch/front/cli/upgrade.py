@@ -9,12 +9,13 @@ import time
 from typing import Any
 
 import midwatch
-from midwatch.engine.client import Client, ClientError
+from midwatch.engine.client import Client, ClientError, HungUp, Refused
 from midwatch.engine.layout import Layout
 from midwatch.front.cli import instances, jobs
 from midwatch.front.cli.declare import JSON, Failure, Verb
 from midwatch.front.cli.render import say_json
 
+NO_SUCH_METHOD = -32601
 WAIT = 30.0  # seconds for the new engine to answer; it takes 0.2
 
 
@@ -26,9 +27,15 @@ def _run(json: bool) -> int:
         before = client.call("ping")
         try:
             client.call("upgrade", patience=WAIT, by=jobs.by("upgrade"), **successor())
-        except ClientError as error:
-            if "hung up" not in str(error):
+        except Refused as error:
+            if error.code != NO_SUCH_METHOD:
                 raise
+            raise Failure(
+                f"the running daemon is midwatch {before['version']}, which cannot be replaced in place; its "
+                "services go on; once: 'midwatch down --all', then 'midwatch up -d'"
+            ) from None
+        except HungUp:  # that is how it leaves
+            pass
     after = _answer(layout, before["pid"])
     with instances.connect(layout) as client:
         services = client.call("ps")["services"]
