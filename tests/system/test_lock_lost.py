@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -62,11 +63,9 @@ def test_a_deleted_lock_is_made_again_and_keeps_others_out(
     assert len([line for line in instance.journal("state.damaged") if "lock" in line["problem"]]) == 1
 
 
-@pytest.mark.slow
-def test_a_second_daemon_that_got_in_takes_the_services_and_the_first_leaves(
-    instance: Instance, first: subprocess.Popen[str]
-) -> None:
-    """Lock lost: 75, without touching what is the other one's by now; one copy of the service, with its pid."""
+@contextlib.contextmanager
+def second_daemon(instance: Instance) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+    """The lock is deleted and another start gets in: the service's pid before that, and the second daemon."""
     pid = instance.ps()["a"]["pid"]
     (instance.home / "lock").unlink()
     second = subprocess.Popen(
@@ -74,6 +73,18 @@ def test_a_second_daemon_that_got_in_takes_the_services_and_the_first_leaves(
         text=True,
     )  # fmt: skip
     try:
+        yield pid, second
+    finally:
+        instance.down()
+        second.communicate(timeout=30)
+
+
+@pytest.mark.slow
+def test_a_second_daemon_that_got_in_takes_the_services_and_the_first_leaves(
+    instance: Instance, first: subprocess.Popen[str]
+) -> None:
+    """Lock lost: 75, without touching what is the other one's by now; one copy of the service, with its pid."""
+    with second_daemon(instance) as (pid, second):
         _, err = first.communicate(timeout=30)
         assert first.returncode == 75
         assert "another daemon holds" in err
@@ -82,9 +93,6 @@ def test_a_second_daemon_that_got_in_takes_the_services_and_the_first_leaves(
         assert copies(instance) == [instance.ps()["a"]["pid"]] == [pid]
         instance.ok("stop", "a")
         assert copies(instance) == []
-    finally:
-        instance.down()
-        second.communicate(timeout=30)
 
 
 @pytest.mark.slow
@@ -92,13 +100,7 @@ def test_what_dies_while_two_daemons_are_there_comes_back_once(
     instance: Instance, first: subprocess.Popen[str]
 ) -> None:
     """E12: the loser looks before it starts anything: it must not bring back what the other one brings back."""
-    pid = instance.ps()["a"]["pid"]
-    (instance.home / "lock").unlink()
-    second = subprocess.Popen(
-        blind_up(), cwd=instance.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        text=True,
-    )  # fmt: skip
-    try:
+    with second_daemon(instance) as (pid, second):
         wait_for(lambda: instance.journal("run.adopted"), "the second one has adopted it")
         kill(pid)
         first.communicate(timeout=30)
@@ -106,7 +108,4 @@ def test_what_dies_while_two_daemons_are_there_comes_back_once(
         rows = instance.until(lambda rows: rows["a"]["state"] == "up" and rows["a"]["pid"] != pid, "it is back")
         assert instance.daemon()["keeper_pid"] == second.pid
         assert copies(instance) == [rows["a"]["pid"]]
-    finally:
-        instance.down()
-        second.communicate(timeout=30)
     assert copies(instance) == []
