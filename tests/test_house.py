@@ -76,10 +76,12 @@ def test_the_keeper_stays_readable() -> None:
 
 def test_the_core_stays_readable() -> None:
     """The core decides about services: policy/ and model/, fewer than 2,500 lines of code (no blanks, comments and
-    docstrings). What judges numbers for it, guards and the leak detector, is counted beside it and stays as readable.
+    docstrings). What judges numbers for it, guards and the leak detector, is counted beside it and stays as readable;
+    the thresholds of looks, checks and bounded execution are no decisions about services.
     """
     beside = _code_lines(SRC / "policy" / "guard") + _code_lines(SRC / "policy" / "leaks")
     code = _code_lines(SRC / "policy") + _code_lines(SRC / "model") - beside
+    code -= sum(_file_lines(path) for path in (SRC / "policy").glob("defaults_*.py"))
     physical = _lines(SRC / "policy") + _lines(SRC / "model")
     assert code < CORE_LINES, f"{code} lines of code ({physical} physical lines in all)"
     assert beside < GUARD_LINES, f"{beside} lines of code"
@@ -103,18 +105,19 @@ def _lines(folder: Path) -> int:
 
 def _code_lines(folder: Path) -> int:
     """Lines that are not blank, not a comment alone, and not part of a string that stands alone (docstrings)."""
-    found = 0
-    for path in folder.rglob("*.py"):
-        text = path.read_text(encoding="utf-8")
-        said = {
-            number
-            for node in ast.walk(ast.parse(text))
-            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-            for number in range(node.lineno, (node.end_lineno or node.lineno) + 1)
-        }
-        lines = ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1))
-        found += sum(bool(line) and line[0] != "#" and number not in said for number, line in lines)
-    return found
+    return sum(_file_lines(path) for path in folder.rglob("*.py"))
+
+
+def _file_lines(path: Path) -> int:
+    text = path.read_text(encoding="utf-8")
+    said = {
+        number
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        for number in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    }
+    lines = ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1))
+    return sum(bool(line) and line[0] != "#" and number not in said for number, line in lines)
 
 
 def _committed() -> list[Path]:

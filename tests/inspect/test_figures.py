@@ -1,0 +1,36 @@
+"""Every threshold of the looks and checks has a unit, a reason and a test that exists."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from midwatch.policy import defaults_inspect as d
+from midwatch.policy.defaults import Figure
+
+FOLDER = Path(__file__).parent
+
+
+def _tests() -> set[str]:
+    return {
+        f"{path.relative_to(FOLDER)}::{node.name}"
+        for path in FOLDER.rglob("test_*.py")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef)
+    }
+
+
+@pytest.mark.parametrize("figure", d.FIGURES.values(), ids=d.FIGURES)
+def test_each_figure_is_explained_and_pinned(figure: Figure) -> None:
+    """The cited test exists, unit and reason are said, and the constant of that name is the figure's value."""
+    assert figure.test in _tests(), figure.test
+    assert figure.why
+    assert figure.unit
+    assert getattr(d, figure.name) == figure.value
+
+
+def test_no_constant_is_left_out_of_the_table() -> None:
+    names = {name for name in vars(d) if name.isupper() and name[0] != "_"} - {"MIB", "GIB", "DAY", "T"}
+    assert names == set(d.FIGURES) | {"FIGURES"}
