@@ -186,6 +186,7 @@ class Stagehand:
         self.layout.ensure()
         self.keeper = FakeKeeper(machine)
         self.engine: Engine = None  # type: ignore[assignment]
+        self.faults_expected = False  # G11: exceptions of ours end nothing, so they have to be looked for
 
     def boot(self) -> Engine:
         """A new engine takes over."""
@@ -293,6 +294,7 @@ class Stagehand:
         if self.engine is not None:
             self.engine_dies()
         self.loop.close()
+        assert self.faults_expected or self.events("engine.fault") == []
 
 
 def a_spec(name: str = "a", *, launch: dict[str, Any] | None = None, **rules: Any) -> ServiceSpec:

@@ -36,7 +36,7 @@ class Question:
         self.cancel = cancel
 
 
-Answered = Callable[[Answer], None]
+Answered = Callable[[Answer | Exception], None]  # an exception is a fault of ours, and no answer
 
 
 def ask(
@@ -47,11 +47,16 @@ def ask(
         return _ask_command(engine, service, run, probe, answered)
     if probe.http is not None or probe.tcp is not None:
         task = asyncio.ensure_future(_over_network(engine, run, probe, kind))
-        task.add_done_callback(lambda done: None if done.cancelled() else answered(done.result()))
+        task.add_done_callback(lambda done: None if done.cancelled() else answered(_outcome(done)))
         return Question(task.cancel)
     answer = _in_file(probe, run, kind) if probe.file is not None else _in_log(engine, run, probe)
     handle = asyncio.get_running_loop().call_soon(answered, answer)
     return Question(handle.cancel)
+
+
+def _outcome(done: asyncio.Task[Answer]) -> Answer | Exception:
+    error = done.exception()
+    return error if isinstance(error, Exception) else done.result()
 
 
 async def _over_network(engine: Engine, run: Run, probe: Probe, kind: str) -> Answer:

@@ -18,6 +18,7 @@ from midwatch.config.problems import Settings
 from midwatch.engine.apply import Applier
 from midwatch.engine.capture import Captures
 from midwatch.engine.ender import Ender
+from midwatch.engine.faults import Faults
 from midwatch.engine.filewatch import FileWatching
 from midwatch.engine.gates import Gates
 from midwatch.engine.guard.sampler import Sampler
@@ -84,6 +85,7 @@ class Engine:
         self.history: SqliteHistory | None = None
         self.jobs = Jobs(self)
         self.applier = Applier(self)
+        self.faults = Faults(self)
         self.pulse = Pulse(self)
         self.spawner = Spawner(self)
         self.gates = Gates(self)
@@ -125,7 +127,11 @@ class Engine:
         self._busy = True
         try:
             while self._inbox:
-                self._handle(*self._inbox.popleft())
+                service, event = self._inbox.popleft()
+                try:
+                    self._handle(service, event)
+                except Exception as error:  # noqa: BLE001  a bug of ours costs this event, not supervision (G11)
+                    self.faults.caught("policy", error, service.spec.id, service.state.run)
         finally:
             self._busy = False
 
@@ -142,7 +148,10 @@ class Engine:
         self._write_step(service, event, now.awake, now.wall, stepped.actions)
         run = service.run
         for action in stepped.actions:
-            self._perform(service, action)
+            try:
+                self._perform(service, action)
+            except Exception as error:  # noqa: BLE001  the other actions are still carried out (G11)
+                self.faults.caught(f"action {type(action).__name__}", error, service.spec.id, after.run)
         if type(event) is Ask:
             service.target = None  # a person may have installed another program meanwhile
         # After the actions: the successor's start does not wait for the removal of what is left of this run.

@@ -67,6 +67,9 @@ class Liveness:
         self._looking = False
         if self._backlogs:
             self._arm()
+        if (error := done.exception()) is not None:  # a bug of ours: nobody is wedged for that (G11)
+            self._engine.faults.caught("backlog watch", error)
+            return
         for run_id, found in done.result().items():
             watch = self._backlogs.get(run_id)
             if watch is not None:

@@ -100,15 +100,29 @@ class Watcher:
         self._timer = asyncio.get_running_loop().call_later(delay, self._ask)
 
     def _ask(self) -> None:
-        self._question = ask(self._engine, self._service, self._run, self._probe, self._kind, self._answered)
+        try:
+            self._question = ask(self._engine, self._service, self._run, self._probe, self._kind, self._answered)
+        except Exception as error:  # noqa: BLE001  a bug of ours is no failure of the service (G11)
+            self._answered(error)
 
-    def _answered(self, answer: Answer) -> None:
+    def _answered(self, answer: Answer | Exception) -> None:
         self._question = None
         if self._stopped:
+            return
+        if isinstance(answer, Exception):
+            self._failed(answer)
             return
         # The next one is planned first: the event may stop us.
         self._schedule(self._probe.every)
         self._post(answer.ok, answer.detail)
+
+    def _failed(self, error: Exception) -> None:
+        """We could not ask: nothing is counted, and no start is late for it. We go on asking."""
+        self._schedule(max(self._probe.every, 1.0))
+        self._engine.faults.caught(f"{self._kind} probe", error, self._service.spec.id, self._run.id)
+        if self._kind == "ready":
+            more = self._probe.within
+            self._engine.post(self._service, Probed(run=self._run.id, kind="ready", ok=False, extend=more))
 
     def _notified(self, said: dict[str, str]) -> None:
         if self._stopped:

@@ -85,9 +85,10 @@ class Pulse:
         self._last, self._suspended = engine.machine.now().awake, engine.machine.suspended()
         engine.link.send(op="alive")
         touch(os.fspath(engine.layout.beat))
+        asyncio.get_running_loop().call_later(defaults.PULSE, self._beat)
+        engine.faults.look()
         for what in self.also:
             what()
-        asyncio.get_running_loop().call_later(defaults.PULSE, self._beat)
 
 
 def touch(path: str) -> None:

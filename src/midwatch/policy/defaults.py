@@ -240,6 +240,7 @@ BASIS_EVERY = _figure("BASIS_EVERY", 30.0, "s", "a container's limit can be chan
 PRESSURE_SLOW = _figure("PRESSURE_SLOW", 10.0, "s", "starts are spread out so long after the last sign of pressure", _PIN)
 GUARD_SAVE = _figure("GUARD_SAVE", 60.0, "s", "what guards remember goes to disk so often for a successor", _PIN)
 GUARD_SAVE_SOON = _figure("GUARD_SAVE_SOON", 1.0, "s", "and so soon when one has said something", _PIN)
+FAULT_OVER = _figure("FAULT_OVER", 60.0, "s", "a fault of our own that has not come again for so long is over: one line an episode", _PIN)
 FLOORS_SAVE = _figure("FLOORS_SAVE", 300.0, "s", "a megabyte with 500 services; a hole of five minutes does no harm", _PIN)
 WAL_EVERY = _figure("WAL_EVERY", 60.0, "s", "WAL-1: growth a minute; two stats each", _PIN)
 WAL_WARN = _figure("WAL_WARN", 64 * MIB, "bytes", "WAL-2: sixteen times what SQLite folds in by itself", _PIN)

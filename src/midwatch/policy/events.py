@@ -111,6 +111,7 @@ _ENGINE = (
     ("wal.warn", "run_id path wal_bytes db_bytes free_bytes level handles words", "a write-ahead log is too large"),
     ("wal.ok", "run_id path wal_bytes db_bytes free_bytes level handles words", "that is over"),
     ("fds.record", _FDS, "what it had open when that was seen (FDW-9)"),
+    ("engine.fault", "run_id part error where decision over", "a bug of midwatch: this part only watches until `over`"),
     ("clock.stepped", "by_ms", "the wall clock jumped; durations and windows are not touched"),
 )  # fmt: skip
 

@@ -10,6 +10,7 @@ a number (policy/guard) nor end anything. Tests: tests/engine/test_guard.py, tes
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -24,18 +25,19 @@ from midwatch.engine.guard.wal import WalWatch
 from midwatch.engine.guard.watch import Watch
 from midwatch.model.action import Capture
 from midwatch.model.event import Eased, Tripped
-from midwatch.model.sample import TreeSample
+from midwatch.model.sample import Reading, TreeSample
 from midwatch.policy import defaults
 from midwatch.policy.guard import Confirm, Evidence
-from midwatch.policy.guard.memory import Around, judge
+from midwatch.policy.guard.memory import Around, MemoryState, judge
 from midwatch.record import series
 from midwatch.record.series import Row, Series
 
 if TYPE_CHECKING:
     from midwatch.engine.core import Engine, Service
     from midwatch.engine.run import Run
+    from midwatch.model.identity import Now
 
-Pass = list[tuple[Watch, TreeSample | None]]
+Pass = list[tuple[Watch, TreeSample | Exception | None]]
 _SLACK = 0.02  # s: who is due so soon comes along
 
 
@@ -110,9 +112,13 @@ class Sampler:
             if not alive or run is None or run.tree is None:
                 continue
             if watch is None:
-                state = self.kept.memory(run.id)
-                watch = Watch(service, run, run.tree, self._engine.machine.meter(run.tree), state)
-                self.watches[name] = watch
+                try:
+                    meter = self._engine.machine.meter(run.tree)
+                except Exception as error:  # noqa: BLE001
+                    self._engine.faults.caught("memory guard", error, name, run.id)
+                    self._dirty = True
+                    continue
+                watch = self.watches[name] = Watch(service, run, run.tree, meter, self.kept.memory(run.id))
             watch.lines = self.budget.of(service)
             watch.kernel = run.containment.memory is not None and run.launch.memory_hard is not None
 
@@ -148,6 +154,14 @@ class Sampler:
 
     def _tick(self) -> None:
         self._timer = None
+        try:
+            self._pass()
+        except Exception as error:  # noqa: BLE001  a bug of ours: nobody is judged by this pass, the next one comes (G11)
+            self._engine.faults.caught("sampler", error)
+            self._dirty = True
+            self._wake(defaults.PACE_MOST)
+
+    def _pass(self) -> None:
         engine = self._engine
         now = engine.machine.now().awake
         self.late = max(0.0, now - self._due)
@@ -172,7 +186,7 @@ class Sampler:
         """In the loop or in a thread: nothing but reading."""
         start = perf_counter()
         at = self._engine.machine.now().awake
-        found: Pass = [(watch, watch.read(at)) for watch in watches]
+        found: Pass = [(watch, _tried(watch, at)) for watch in watches]
         if found:
             cost = (perf_counter() - start) / len(found)
             self.cost = cost if not self.cost else 0.8 * self.cost + 0.2 * cost
@@ -183,24 +197,36 @@ class Sampler:
         for watch in self._closing:
             watch.meter.close()
         self._closing.clear()
-        self._looked(done.result())
+        error = done.exception()
+        if error is not None:
+            self._engine.faults.caught("sampler", error)
+        self._looked([] if error is not None else done.result())
 
     def _looked(self, found: Pass) -> None:
-        now = self._engine.machine.now()
+        now, caught = self._engine.machine.now(), self._engine.faults.caught
         for watch, sample in found:
             if self.watches.get(watch.service.spec.id) is not watch:
                 continue
-            fresh = sample
-            if sample is not None and now.awake - sample.at > watch.period:  # too old to act on
-                fresh = watch.read(now.awake)
-            if fresh is not None:
-                self._take(watch, fresh, now.wall - (now.awake - fresh.at))
-            else:
-                watch.due = now.awake + watch.period
-        self.host.judge()
-        self.series.seen()
-        self.kept.save()
+            watch.due = now.awake + watch.period
+            try:
+                self._one(watch, sample, now)
+            except Exception as error:  # noqa: BLE001  one service's guard only watches; the others' go on (G11)
+                caught("memory guard", error, watch.service.spec.id, watch.run.id)
+                watch.state, watch.last = MemoryState(), None  # what it remembers may be what is wrong
+        for part, work in (("host guard", self.host.judge), ("series", self.series.seen), ("series", self.kept.save)):
+            try:
+                work()
+            except Exception as error:  # noqa: BLE001
+                caught(part, error)
         self._next()
+
+    def _one(self, watch: Watch, sample: TreeSample | Exception | None, now: Now) -> None:
+        if isinstance(sample, Exception):
+            raise sample
+        if sample is not None and now.awake - sample.at > watch.period:  # too old to act on
+            sample = watch.read(now.awake)
+        if sample is not None:
+            self._take(watch, sample, now.wall - (now.awake - sample.at))
 
     def _next(self) -> None:
         now = self._engine.machine.now().awake
@@ -223,8 +249,14 @@ class Sampler:
         if sample.at >= watch.detail_at:
             crowded = 2 * (sample.fds or 0) > (sample.fd_limit or 1 << 62)
             watch.detail_at = sample.at + (1 if crowded else 3) * defaults.SAMPLE_DETAIL
-            self.leaks.take(watch, sample)
-            self.wal.take(watch, sample.at)
+            self._slowly("leak watch", watch, lambda: self.leaks.take(watch, sample))
+            self._slowly("wal watch", watch, lambda: self.wal.take(watch, sample.at))
+
+    def _slowly(self, part: str, watch: Watch, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001
+            self._engine.faults.caught(part, error, watch.service.spec.id, watch.run.id)
 
     def _judge(self, watch: Watch, sample: TreeSample) -> None:
         around = Around(watch.period, self.budget.error, watch.kernel, self.host.polite, watch.walks)
@@ -252,13 +284,17 @@ class Sampler:
         start = perf_counter()
         work = self._engine.machine.confirm
         future = asyncio.get_running_loop().run_in_executor(None, work, watch.tree, defaults.WALK_MOST)
-        future.add_done_callback(lambda done: self._confirmed(watch, sample, perf_counter() - start, done.result()))
+        future.add_done_callback(lambda done: self._confirmed(watch, sample, perf_counter() - start, done))
 
-    def _confirmed(self, watch: Watch, sample: TreeSample, took: float, reading: Any) -> None:
+    def _confirmed(self, watch: Watch, sample: TreeSample, took: float, done: asyncio.Future[Reading]) -> None:
         watch.walking = False
         watch.walk_at = self._engine.machine.now().awake + took / defaults.WALK_SHARE
         if self.watches.get(watch.service.spec.id) is not watch:
             return
+        if (error := done.exception()) is not None:
+            self._engine.faults.caught("memory guard", error, watch.service.spec.id, watch.run.id)
+            return
+        reading = done.result()
         if reading.value is None:
             watch.walks = False
             words = f"what {watch.run.id} holds cannot be confirmed: {reading.why}; its sum counts shared pages twice"
@@ -334,6 +370,13 @@ class Sampler:
         for name in list(self.watches):
             self._drop(name)
         self.series.close()
+
+
+def _tried(watch: Watch, at: float) -> TreeSample | Exception | None:
+    try:
+        return watch.read(at)
+    except Exception as error:  # noqa: BLE001  said by who judges
+        return error
 
 
 def _number(run_id: str) -> int:

@@ -77,7 +77,8 @@ class WalWatch:
         self._due.pop(name, None)
 
     def _seen(self, watch: Watch, done: asyncio.Future[tuple[list[Sizes], FdSnapshot | None]]) -> None:
-        if done.exception() is not None:
+        if (error := done.exception()) is not None:
+            self._engine.faults.caught("wal watch", error, watch.run.service, watch.run.id)
             return
         found, snapshot = done.result()
         for now in found:
