@@ -74,7 +74,7 @@ def checked_timeout(name: str, value: float, limits: Limits) -> float:
     """A time limit as asked for, refused when it is none or longer than any may be."""
     positive(name, value)
     if value > limits.timeout_most:
-        raise ValueError(f"{name} is {value:g} s: at most {limits.timeout_most:g} s; start a job that lasts as a service")
+        raise ValueError(f"{name} is {value:g} s: at most {limits.timeout_most:g} s; make what lasts a service")
     return float(value)
 
 
