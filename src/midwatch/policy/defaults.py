@@ -252,6 +252,11 @@ WAL_LOOKS = _figure("WAL_LOOKS", 10, "looks in a row", "WAL-3: growing all the w
 FD_LOOK_EVERY = _figure("FD_LOOK_EVERY", 300.0, "s", "classifying 1,000 descriptors takes 4 ms", _PIN)
 FD_LOOK_TRUE = _figure("FD_LOOK_TRUE", 1800.0, "s", "with the same number open the last look is believed so long", _PIN)
 FD_LOOK_PAUSE = _figure("FD_LOOK_PAUSE", 0.05, "s", "between two services: 500 are looked through within half a minute", _PIN)
+FD_COUNT = _figure("FD_COUNT", (0.1, 1.0), "s", "between two counts of those who want to be restarted: least, most; one takes 15 us", "test_guard_fds.py::test_the_pause_is_clamped")
+FD_COUNTS = _figure("FD_COUNTS", 6, "counts", "their slope is taken over these", "test_guard_fds.py::test_the_slope_is_that_of_the_last_counts")
+FD_HASTE = _figure("FD_HASTE", 8.0, "counts until the end", "at their present slope: three of them lie above the line", "test_guard_fds.py::test_twenty_a_second_are_told_long_before_the_end")
+FD_URGENT = _figure("FD_URGENT", 15.0, "s to the limit", "three regular counts would come too late", "test_guard_fds.py::test_a_slow_one_is_left_to_the_regular_counts")
+FD_AGAIN = _figure("FD_AGAIN", 60.0, "s", "one that stays close to its limit is told again: its budget may have room by then", _PIN)
 FD_LOOK_LEAST = _figure("FD_LOOK_LEAST", 30.0, "s", "a new record is looked at, a burst not at every step", _PIN)
 
 # -- the engine

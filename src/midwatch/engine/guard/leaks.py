@@ -16,6 +16,7 @@ import msgspec
 from midwatch.model.event import Eased, Tripped
 from midwatch.model.finding import FdSnapshot, Finding, Sign, Silence, Tier
 from midwatch.model.sample import TreeSample
+from midwatch.model.units import format_seconds
 from midwatch.policy import defaults
 from midwatch.policy.leaks import signs
 from midwatch.policy.leaks.detector import detectable, judge
@@ -34,8 +35,8 @@ class Known:
     """What is known of one service's growth."""
 
     __slots__ = (
-        "answers", "base", "half", "life", "limits", "looked", "looked_at", "looking", "record", "room", "said",
-        "series", "signs", "snapshot", "totals", "trip", "up_since",
+        "again_at", "answers", "base", "half", "life", "limits", "looked", "looked_at", "looking", "record", "room",
+        "said", "series", "signs", "snapshot", "totals", "trip", "up_since", "urgent",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -59,6 +60,8 @@ class Known:
         self.looked = 0  # how many there were then
         self.trip: Tripped | None = None  # waits for the look that goes on record before it
         self.up_since: float | None = None
+        self.again_at = float("-inf")  # before that nobody is told of "hard" a second time
+        self.urgent = False  # it was told by a count between two samples
         self.room = ""  # level of the head-room that was said
         self.said: set[str] = set()  # kinds of which a growth was told to the policy
 
@@ -154,8 +157,11 @@ class Leaks:
         totals = list(known.totals)[-defaults.FD_ROOM_LOOKS :]
         sign = signs.headroom(totals, limit, *((shares,) if shares else ()))
         level = "" if sign is None else "hard" if sign.level == "act" else "warn"
-        if level == known.room or (level == "warn" and known.room == "hard"):
+        again = level == "hard" == known.room and rules is not None and sample.at >= known.again_at
+        if (level == known.room and not again) or (level == "warn" and known.room == "hard"):
             return
+        if known.urgent and level != "hard" and sample.at < known.again_at:
+            return  # this number may be from before the count that was in a hurry
         known.room = level
         run = watch.run.id
         if sign is None or limit is None:
@@ -163,13 +169,29 @@ class Leaks:
             return
         share = (shares or defaults.FD_ROOM)[level == "hard"]
         severity: Literal["warn", "hard"] = "hard" if level == "hard" else "warn"
-        line = int(share * limit)
-        trip = Tripped(run, "fds", severity, totals[-1], line, words=sign.words)
+        trip = Tripped(run, "fds", severity, totals[-1], int(share * limit), words=sign.words)
         if level == "warn":
             self._engine.post(watch.service, trip)
         else:
-            known.trip = trip  # FDW-10: what was open is on record before anything is done about it
-            self._look(watch, known, sample.at, urgent=True)
+            self._act(watch, known, trip, sample.at)
+
+    def _act(self, watch: Watch, known: Known, trip: Tripped, at: float) -> None:
+        """FDW-10: what was open is on record before anything is done about it."""
+        known.room, known.again_at, known.urgent = "hard", at + defaults.FD_AGAIN, False
+        known.trip = trip
+        self._look(watch, known, at, urgent=True)
+
+    def urgent(self, watch: Watch, count: int, soft: int, slope: float) -> None:
+        """It fills up faster than regular counts are taken."""
+        known, at = self._known.get(watch.service.spec.id), self._engine.machine.now().awake
+        rules = watch.service.spec.rules.fds
+        if known is None or known.life != watch.run.id or rules is None or at < known.again_at:
+            return
+        words = f"{count} of {soft} descriptors ({count / soft:.0%}) and {slope:.0f} more each second: full in "
+        words += format_seconds(round((soft - count) / slope, 1))
+        trip = Tripped(watch.run.id, "fds", "hard", count, int(rules.act * soft), words=words)
+        self._act(watch, known, trip, at)
+        known.urgent = True
 
     def _look(self, watch: Watch, known: Known, at: float, *, urgent: bool = False) -> None:
         """Look through them, in a thread; one service after the other, because kills and starts need threads, too."""
@@ -196,15 +218,16 @@ class Leaks:
         trip, known.trip = known.trip, None
         if known.life != watch.run.id:
             return
+        recorded = False
         try:
             if error is not None and not isinstance(error, OSError):
                 raise error
             if snapshot is not None:
-                self._seen(watch, known, snapshot)
+                recorded = self._seen(watch, known, snapshot)
         except Exception as fault:  # noqa: BLE001  a bug of ours in a rule: what is known already is still acted upon (G11)
             self._engine.faults.caught("leak watch", fault, watch.run.service, watch.run.id)
         if trip is not None and trip.run == watch.run.id:
-            if not known.signs or snapshot is None:
+            if not recorded:
                 self._record(watch, known)
             self._engine.post(watch.service, trip)
 
@@ -218,7 +241,8 @@ class Leaks:
             tier = signs.tier_of(kind)
             self._fold(watch, known, kind, kind, tier, at, kinds.get(kind, 0), limit)
 
-    def _seen(self, watch: Watch, known: Known, snapshot: FdSnapshot) -> None:
+    def _seen(self, watch: Watch, known: Known, snapshot: FdSnapshot) -> bool:
+        """What it means; was the record of it written?"""
         known.snapshot, known.looked = snapshot, known.totals[-1] if known.totals else 0
         known.half = signs.half_closed_since(known.half, snapshot)
         limit = watch.sample.fd_limit if watch.sample is not None else None
@@ -232,9 +256,9 @@ class Leaks:
         ground = signs.base(known.base)
         if ground is not None and known.totals and (over := signs.ratio(known.totals[-1], ground)) is not None:
             found.append(over)
-        self._signs(watch, known, found)
+        return self._signs(watch, known, found)
 
-    def _signs(self, watch: Watch, known: Known, found: list[Sign]) -> None:
+    def _signs(self, watch: Watch, known: Known, found: list[Sign]) -> bool:
         """New ones are said, with the record of what was open (FDW-9)."""
         new = {(sign.rule, sign.subject): sign for sign in found}
         engine, run = self._engine, watch.run.id
@@ -243,8 +267,10 @@ class Leaks:
         for sign in fresh:
             fields = {"rule": sign.rule, "level": sign.level, "subject": sign.subject, "words": sign.words}
             engine.write("fds.sign", service=watch.run.service, run=run, fields={"run_id": run, **fields})
-        if any(sign.level != "note" for sign in fresh):
+        told = any(sign.level != "note" for sign in fresh)
+        if told:
             self._record(watch, known)
+        return told
 
     # -- for others --------------------------------------------------------------------------------------------
 

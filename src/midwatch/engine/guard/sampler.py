@@ -18,6 +18,7 @@ import msgspec
 
 from midwatch.engine.guard.budget import Budget
 from midwatch.engine.guard.drain import Drains
+from midwatch.engine.guard.fdpace import FdPace
 from midwatch.engine.guard.host import HostGuard
 from midwatch.engine.guard.kept import Kept
 from midwatch.engine.guard.leaks import Leaks
@@ -53,6 +54,7 @@ class Sampler:
         self.leaks = Leaks(engine, self)
         self.kept = Kept(engine, self)
         self.wal = WalWatch(engine)
+        self.fds = FdPace(engine, self)
         self.series = Series(engine.layout.home / "series", engine.complain)
         self.late = 0.0  # seconds by which the last pass was late
         self.cost = 0.0  # seconds that reading one run takes
@@ -121,6 +123,7 @@ class Sampler:
                 watch = self.watches[name] = Watch(service, run, run.tree, meter, self.kept.memory(run.id))
             watch.lines = self.budget.of(service)
             watch.kernel = run.containment.memory is not None and run.launch.memory_hard is not None
+        self.fds.sync()
 
     def _drop(self, name: str) -> None:
         watch = self.watches.pop(name, None)
@@ -367,6 +370,7 @@ class Sampler:
         self.kept.changed = True
         self.kept.save()
         self.host.close()
+        self.fds.close()
         for name in list(self.watches):
             self._drop(name)
         self.series.close()

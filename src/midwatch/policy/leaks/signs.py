@@ -46,14 +46,20 @@ def headroom(totals: Sequence[int], soft: int | None, shares: tuple[float, float
     """S6 over the newest samples: a warning by the last one, act when three in a row are close to the limit."""
     if not totals or not soft:
         return None
-    warn, act = (share * soft for share in shares)
+    warn = shares[0] * soft
     used, last = totals[-1], totals[-d.FD_ROOM_LOOKS :]
-    close = [n > act or (n > warn and soft - n < d.FD_LEFT) for n in last]
+    near = [close(n, soft, shares) for n in last]
     words = f"{used} of {soft} descriptors ({used / soft:.0%}), {max(soft - used, 0)} left"
-    if len(last) == d.FD_ROOM_LOOKS and all(close):
+    if len(last) == d.FD_ROOM_LOOKS and all(near):
         words += f", {len(last)} looks in a row: the next burst fails with EMFILE"
         return Sign("S6", "act", "limit", used, words)
     return Sign("S6", "warn", "limit", used, words) if used > warn else None
+
+
+def close(used: int, soft: int, shares: tuple[float, float] = d.FD_ROOM) -> bool:
+    """S6, FDW-5: above the line that acts, or above the other one with hardly any left."""
+    warn, act = (share * soft for share in shares)
+    return used > act or (used > warn and soft - used < d.FD_LEFT)
 
 
 def low_limit(soft: int | None) -> Sign | None:
