@@ -47,8 +47,8 @@ def test_twenty_a_second_under_256_are_restarted_before_emfile(bare: Stagehand) 
 def test_a_second_leak_within_its_budget_is_only_said(bare: Stagehand) -> None:
     """Scenario 36: 1 in 15 min and 4 a day of its own; the crash budget is not touched, and after it there is room."""
     begin(bare, FdRules(action="restart"))
-    assert defaults.FDS == Window(1, 900.0)
-    assert defaults.FDS_SLOW == Window(4, 86400.0)
+    assert Window(1, 900.0) == defaults.FDS
+    assert Window(4, 86400.0) == defaults.FDS_SLOW
     opening(bare, 20, 20)
     bare.pass_time(20)
     opening(bare, 11, 20)
