@@ -101,3 +101,15 @@ def test_follow(layout: Layout, home: Path) -> None:
     finally:
         follower.terminate()
         follower.communicate(timeout=20)
+
+
+def test_what_was_open_is_told_in_words() -> None:
+    """FDW-9: the record of a process's descriptors is a sentence, worst first, never a Python list."""
+    files = [[f"/f{number}", "regular", 1] for number in range(9)]
+    rows = [["/srv/state.db", "sqlite-main", 48], ["/dev/null", "device", 20], *files]
+    line = history.words({"ts": "2026-06-02T02:31:00.000Z", "event": "fds.record", "top": rows, "by_kind": {"pipe": 2}})
+    assert 'top="48 x /srv/state.db (sqlite-main), 20 x /dev/null (device), ' in line
+    assert line.count(" x ") == 5
+    assert "and 6 more" in line
+    assert "['" not in line
+    assert "by_kind=pipe:2" in line

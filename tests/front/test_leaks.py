@@ -64,3 +64,12 @@ def test_a_foreign_process_is_one_look() -> None:
     text = "\n".join(screen(a_report(service=None, command="evil\x1b[2J"), 100))
     assert "\x1b" not in text
     assert "one look cannot tell growth" in text
+
+
+def test_counts_and_looks_have_an_age() -> None:
+    """A count of fifteen seconds ago and a look of five minutes ago are not now."""
+    top = [["/a.db", "sqlite-main", 12]]
+    fds = {"total": 40, "soft": 1024, "uptime_s": 3600, "top": top, "counted_s": 12.0, "looked_s": 290.0}
+    text = "\n".join(screen(a_report(fds=fds), 200))
+    assert "40 of 1024 descriptors open, counted 12s ago, up 1h" in text
+    assert "12 x /a.db (sqlite-main), when they were looked through 4m50s ago" in text

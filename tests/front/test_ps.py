@@ -140,6 +140,10 @@ def test_a_start_that_is_not_ready_shows_no_old_decision(cli: Cli, daemon: Daemo
     out = cli("ps").out
     assert "not ready yet" in out
     assert "asked by" not in out
+    daemon.services(row("web", "starting", ready=False, pid=None, decision="crash 1 of 10, next try in 1 s"))
+    out = cli("ps").out
+    assert "is being started" in out
+    assert "next try" not in out
 
 
 def test_status_needs_no_network(cli: Cli, daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:

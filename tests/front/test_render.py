@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midwatch.front.cli.render import clock, cut, duration, paint, size, table, wrap
+from midwatch.front.cli.render import clock, coming, cut, duration, paint, size, table, wrap
 
 
 @pytest.mark.parametrize(
@@ -81,3 +81,13 @@ def test_a_quoted_command_stays_on_one_line() -> None:
     assert "'midwatch reload -f /srv/shop/midwatch.toml --dry-run'" in lines
     assert max(len(line) for line in lines if "midwatch" not in line) <= 40
     assert wrap("", 40) == [""]
+
+
+def test_a_scheduled_time_says_its_zone() -> None:
+    """03:00 in Auckland is not 03:00 here; a zone that this computer does not know is its own time."""
+    noon = 1_780_315_200.0  # 2026-06-01 12:00 UTC
+    assert coming(noon + 3600, "UTC", noon) == "13:00 UTC (in 1h)"
+    assert coming(noon + 3600, "Pacific/Auckland", noon) == "01:00 Pacific/Auckland (in 1h)"
+    assert coming(noon + 86400, "UTC", noon) == "2026-06-02 12:00 UTC (in 1d)"
+    assert "(in 1h)" in coming(noon + 3600, None, noon)
+    assert "(in 1h)" in coming(noon + 3600, "Mars/Olympus", noon)

@@ -58,6 +58,7 @@ def status_of(engine: Engine, service: Service, now: Now) -> dict[str, Any]:
         "last_cause": state.last_cause,
         "retry_at": round(now.wall + retry - now.awake, 3) if retry is not None else None,
         "next_at": engine.schedules.next_at(service.spec.id),
+        "zone": state.rules.schedule.zone if state.rules.schedule is not None else None,
         "needs": engine.fleet.missing(service.spec.id) if state.phase == "pending" else [],
         "contained_by": _contained(run.containment) if run is not None else None,
         "source": service.spec.source,

@@ -200,7 +200,7 @@ def test_a_low_soft_limit_is_a_warning(soft: int | None, found: bool) -> None:
     """FDW-12: EMFILE then looks like an outage of the provider."""
     said = low_limit(soft)
     assert (said is not None) is found
-    assert said is None or "NumberOfFiles" in said.words
+    assert said is None or ("rlimits.nofile" in said.words and "NumberOfFiles" in said.words)
 
 
 @pytest.mark.parametrize(("observed", "words"), [(184, None), (185, "2.0 times"), (454, "4.9 times")])

@@ -35,8 +35,8 @@ class Known:
     """What is known of one service's growth."""
 
     __slots__ = (
-        "again_at", "answers", "base", "half", "life", "limits", "looked", "looked_at", "looking", "record", "room",
-        "said", "series", "signs", "snapshot", "totals", "trip", "up_since", "urgent",
+        "again_at", "answers", "base", "counted_at", "half", "life", "limits", "looked", "looked_at", "looking",
+        "record", "room", "said", "seen_at", "series", "signs", "snapshot", "totals", "trip", "up_since", "urgent",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -57,6 +57,7 @@ class Known:
         self.record = 0
         self.looked_at = float("-inf")
         self.looking = False
+        self.counted_at = self.seen_at = 0.0
         self.looked = 0  # how many there were then
         self.trip: Tripped | None = None  # waits for the look that goes on record before it
         self.up_since: float | None = None
@@ -127,6 +128,7 @@ class Leaks:
     def _count(self, watch: Watch, known: Known, sample: TreeSample) -> None:
         count, at = sample.fds or 0, sample.at
         known.totals.append(count)
+        known.counted_at = at
         state = watch.service.state
         if state.phase == "up":
             if known.up_since is None:
@@ -243,6 +245,7 @@ class Leaks:
 
     def _seen(self, watch: Watch, known: Known, snapshot: FdSnapshot) -> bool:
         """What it means; was the record of it written?"""
+        known.seen_at = self._engine.machine.now().awake
         known.snapshot, known.looked = snapshot, known.totals[-1] if known.totals else 0
         known.half = signs.half_closed_since(known.half, snapshot)
         limit = watch.sample.fd_limit if watch.sample is not None else None
@@ -288,8 +291,13 @@ class Leaks:
                 "limit": known.limits.get(key), "finding" if isinstance(answer, Finding) else "silence":
                 msgspec.to_builtins(answer),
             })  # fmt: skip
+        now = self._engine.machine.now().awake
+        ages = {
+            "counted_s": round(now - known.counted_at, 1) if known.totals else None,
+            "looked_s": round(now - known.seen_at, 1) if known.snapshot is not None else None,
+        }
         return {"kinds": rows, "signs": [msgspec.to_builtins(sign) for sign in known.signs.values()],
-                "fds": record(watch, known, self._engine)}  # fmt: skip
+                "fds": {**record(watch, known, self._engine), **ages}}  # fmt: skip
 
     def totals(self, service: str) -> list[float]:
         """Its counts of descriptors of the last ten minutes."""

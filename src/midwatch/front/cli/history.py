@@ -21,6 +21,7 @@ Line = dict[str, Any]
 INTERNAL = frozenset({"input", "awake", "snapshot"})  # for replay, not for people
 _HEADS = frozenset({"ts", "event", "service", "run_id", "decision", "status"})
 RECENT = 5000  # lines that are looked through for the newest ones before following
+_ROWS = 5  # of what a process had open: the worst; --json has all
 _LAST = ("because", "against", "do")
 
 
@@ -113,6 +114,10 @@ def _field(key: str, value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return key if value else ""
+    if isinstance(value, (list, tuple)) and all(isinstance(row, list | tuple) and len(row) == 3 for row in value):
+        more = f" and {len(value) - _ROWS} more" if len(value) > _ROWS else ""
+        rows = ", ".join(f"{count} x {target} ({kind})" for target, kind, count in value[:_ROWS])
+        return f'{key}="{rows}{more}"'
     if isinstance(value, (list, tuple)):
         return f"{key}={','.join(map(str, value))}"
     if isinstance(value, dict):

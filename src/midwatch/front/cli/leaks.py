@@ -64,8 +64,11 @@ def screen(report: dict[str, Any], room: int) -> list[str]:
             lines += _said("silent", f"{row['kind']}: {row['silence']['words']}{rate}", room)
     if report.get("shape"):
         lines += _said("shape", f"descriptors over the last minutes: {report['shape']['words']}", room)
-    for target, kind, count in (report["fds"] or {}).get("top", [])[:_TOP]:
-        lines += _said("open", f"{count} x {target} ({kind})", room)
+    fds = report["fds"] or {}
+    for number, (target, kind, count) in enumerate(fds.get("top", [])[:_TOP]):
+        known = number == 0 and fds.get("looked_s") is not None
+        age = f", when they were looked through {_ago(fds['looked_s'])}" if known else ""
+        lines += _said("open", f"{count} x {target} ({kind}){age}", room)
     if not report["service"]:
         lines += _said("note", "one look cannot tell growth; a service of midwatch is watched all the time", room)
     return lines
@@ -89,7 +92,12 @@ def _fds(fds: dict[str, Any] | None) -> str:
         return "its descriptors are not known yet"
     limit = f" of {fds['soft']}" if fds.get("soft") else ""
     age = f", up {duration(fds['uptime_s'])}" if fds.get("uptime_s") else ""
-    return f"{fds['total']}{limit} descriptors open{age}"
+    seen = "" if fds.get("counted_s") is None else f", counted {_ago(fds['counted_s'])}"
+    return f"{fds['total']}{limit} descriptors open{seen}{age}"
+
+
+def _ago(seconds: float) -> str:
+    return f"{duration(seconds)} ago" if seconds >= 1 else "just now"
 
 
 def _amount(value: float, unit: str) -> str:

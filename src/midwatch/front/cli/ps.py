@@ -17,6 +17,7 @@ from midwatch.front.cli.render import (
     NONE,
     clock,
     coloured,
+    coming,
     duration,
     paint,
     say_json,
@@ -157,9 +158,11 @@ def _decision(row: dict[str, Any], now: float) -> str:
         text = f"waits: {'; '.join(row['needs'])}"
     elif row["state"] == "starting" and row.get("pid") and row.get("health") != "failing":
         text = "not ready yet"  # what was decided before its start is over
-    coming = row.get("next_at")
-    if row["state"] == "scheduled" and coming is not None:
-        text = f"next in {duration(coming - now) if coming > now else '0 s'}" + (f"; {text}" if text else "")
+    elif row["state"] == "starting" and not row.get("pid"):
+        text = "is being started"
+    next_at = row.get("next_at")
+    if row["state"] == "scheduled" and next_at is not None:
+        text = f"next {coming(next_at, row.get('zone'), now)}" + (f"; {text}" if text else "")
     retry = row.get("retry_at")
     if retry is not None and retry > now:
         text += f" ({duration(retry - now)} left)"

@@ -88,6 +88,20 @@ def clock(wall: float, now: float | None = None) -> str:
     return time.strftime("%H:%M:%S" if same else "%Y-%m-%d %H:%M:%S", then)
 
 
+def coming(wall: float, zone: str | None, now: float) -> str:
+    """A scheduled time as its schedule means it: with its zone, and how long until then."""
+    from datetime import UTC, datetime
+    from zoneinfo import ZoneInfo
+
+    try:
+        place = ZoneInfo(zone) if zone else None
+    except (KeyError, ValueError, OSError):
+        place = zone = None  # this computer does not know it: its own time
+    then, here = (datetime.fromtimestamp(at, UTC).astimezone(place) for at in (wall, now))
+    said = then.strftime("%H:%M" if then.date() == here.date() else "%Y-%m-%d %H:%M")
+    return f"{said} {zone or then.tzname()} (in {duration(max(0.0, wall - now))})"
+
+
 def coloured() -> bool:
     """Colours: on a terminal, unless NO_COLOR is set."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

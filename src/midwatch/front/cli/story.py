@@ -349,7 +349,7 @@ def _now(row: dict[str, Any] | None, lines: list[Line], service: str) -> dict[st
     """Why it is, or is not, running at this moment."""
     if row is None:
         return None
-    names = ("state", "want", "pid", "run_id", "uptime_s", "health", "decision", "retry_at", "next_at", "needs")
+    names = ("state", "want", "pid", "run_id", "uptime_s", "health", "decision", "retry_at", "next_at", "zone", "needs")
     held = [
         line
         for line in lines

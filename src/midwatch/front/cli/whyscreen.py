@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from midwatch.front.cli import bundles, history, samples, story
-from midwatch.front.cli.render import clock, coloured, duration, paint, plain, wrap
+from midwatch.front.cli.render import clock, coloured, coming, duration, paint, plain, wrap
 
 
 def screen(document: dict[str, Any], room: int, now: float) -> list[str]:
@@ -108,9 +108,9 @@ def _present(present: dict[str, Any] | None, because: list[str], now: float) -> 
     retry = present.get("retry_at")
     if retry is not None:
         yield f"next try {clock(retry, now)} (in {duration(max(0.0, retry - now))})"
-    coming = present.get("next_at")
-    if present.get("state") == "scheduled" and coming is not None:
-        yield f"next time {clock(coming, now)} (in {duration(max(0.0, coming - now))})"
+    next_at = present.get("next_at")
+    if present.get("state") == "scheduled" and next_at is not None:
+        yield f"next time {coming(next_at, present.get('zone'), now)}"
     if present.get("state") == "unwatched":
         yield f"pid {present.get('pid')} ({present.get('run_id')}); the next start takes it back, by its identity"
     if present.get("state") == "up":

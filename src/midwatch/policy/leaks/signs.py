@@ -67,8 +67,8 @@ def low_limit(soft: int | None) -> Sign | None:
     if soft is None or soft > d.FD_LOW:
         return None
     words = f"the soft limit is {soft} descriptors; EMFILE then looks like an outage of somebody else"
-    cure = "SoftResourceLimits/NumberOfFiles in a launchd plist, LimitNOFILE in a systemd unit"
-    return Sign("low-limit", "warn", "limit", soft, f"{words}: raise {cure}")
+    cure = "raise rlimits.nofile of the service; of what midwatch did not start, SoftResourceLimits/NumberOfFiles in a"
+    return Sign("low-limit", "warn", "limit", soft, f"{words}: {cure} launchd plist or LimitNOFILE in a systemd unit")
 
 
 def base(samples: Iterable[tuple[float, int]]) -> float | None:
