@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from midwatch.inspect.doctor.check import Context
-from midwatch.inspect.sources import READ_BYTES, RUN_SECONDS, Ran, Table
+from midwatch.inspect.sources import READ_BYTES, RUN_SECONDS, Ran, Sources, Table
 from midwatch.model.look import Proc
 
 NOW = 1_772_446_800.0  # 2026-03-02 10:20:00 UTC
@@ -98,7 +98,7 @@ class Machine:
         return self.sysctls[name]
 
 
-def ctx(machine: Machine, **changes: Any) -> Context:
+def ctx(machine: Sources, **changes: Any) -> Context:
     return Context(machine, **changes)
 
 

@@ -121,7 +121,7 @@ def test_every_check_is_declared_well() -> None:
     assert len({check.id for check in found}) == len(found)
     for check in found:
         assert check.category in CATEGORIES
-        assert 0 < len(check.title) <= 30, check.id
+        assert 0 < len(check.title) <= 40, check.id
         assert len(check.about) > 40, check.id
 
 

@@ -7,12 +7,14 @@ Tests: tests/inspect/doctor/test_core.py.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, get_args
 
 import msgspec
 
+from midwatch.inspect.ours import Ours
 from midwatch.inspect.sources import Sources
 from midwatch.model.look import Checked, Offender, Status
 
@@ -60,7 +62,7 @@ class Context:
         self,
         sources: Sources,
         *,
-        ours: Any = None,
+        ours: Ours | None = None,
         docker: Callable[[], Any] | None = None,
         paths: tuple[str, ...] = (),
         services: tuple[Watched, ...] = (),
@@ -72,7 +74,7 @@ class Context:
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self.sources = sources
-        self.ours = ours  # inspect.ours.Ours: the processes that are ours
+        self.ours = Ours() if ours is None else ours
         self.docker = docker
         self.paths = paths  # folders that the caller works in: where he stands, projects, state
         self.services = services
@@ -82,6 +84,18 @@ class Context:
         self.window = window  # s that a check may watch something change
         self.clock = clock  # monotonic (GEN-6)
         self.pause = pause
+        self._shared: dict[str, Any] = {}
+        self._locks: dict[str, threading.Lock] = {}
+        self._lock = threading.Lock()
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """What several checks need and only one of them works out; the others wait for it."""
+        with self._lock:
+            own = self._locks.setdefault(name, threading.Lock())
+        with own:
+            if name not in self._shared:
+                self._shared[name] = make()
+            return self._shared[name]
 
     @property
     def linux(self) -> bool:
@@ -114,7 +128,7 @@ class Context:
 
 class Check(msgspec.Struct, frozen=True):
     """One check. `about`: what it looks at and when it says warn and fail, for the reference. `slow`: only with
-    --all or by its category. `services`: part of `doctor NAME`. `seconds`: longer than the usual ten needs a reason.
+    --all or by its category. `services`: part of `doctor NAME`.
     """
 
     id: str
