@@ -1,0 +1,121 @@
+"""Is anybody connected to a process tree: over a pipe, a Unix socket or TCP, from outside the tree?
+
+A connection counts as a client's when its local port is one that anybody on this machine listens on: an accepted
+connection may have been handed to another process than the one that listens. Must not judge what it finds. Tests:
+tests/inspect/test_leftovers_clients.py.
+"""
+
+from __future__ import annotations
+
+from midwatch.inspect.leftovers_ends import Ends, Fd, reads
+from midwatch.inspect.sources import Sources
+from midwatch.machine.linux import procfs
+from midwatch.machine.linux.procfs import TcpSocket
+from midwatch.model.look import Proc
+
+_TABLES = ("udp", "udp6", "netlink", "packet", "raw", "raw6", "icmp", "icmp6", "vsock")
+_BYTES = 1 << 23
+_ESTABLISHED = 1
+
+
+class Clients:
+    """What the descriptors of a tree lead to. `listens` and `outgoing` are known after `strangers`."""
+
+    def __init__(self, sources: Sources, ends: Ends, root: Proc, fds: dict[int, list[Fd]]) -> None:
+        """`fds`: by process, the root first."""
+        self._sources = sources
+        self._ends = ends
+        self._root = root
+        self._fds = fds
+        self._inside = {fd.inode for found in fds.values() for fd in found if fd.target.startswith("socket:")}
+        self._tcp: dict[int, TcpSocket] | None = None
+        self._others: set[int] | None = None
+        self.listens: list[str] = []
+        self.outgoing: list[str] = []
+
+    def strangers(self) -> str:
+        """Who is connected from outside, in words; "" nobody."""
+        return self._pipes() or self._sockets()
+
+    def _pipes(self) -> str:
+        ways: dict[int, set[bool | None]] = {}
+        first: dict[int, tuple[int, int, bool | None]] = {}
+        for pid, found in self._fds.items():
+            for fd in found:
+                if not fd.target.startswith("pipe:["):
+                    continue
+                way = reads(self._sources, pid, fd.fd)
+                ways.setdefault(fd.inode, set()).add(way)
+                first.setdefault(fd.inode, (pid, fd.fd, way))
+        for inode, (pid, number, way) in first.items():
+            if None in ways[inode] or len(ways[inode]) > 1:
+                continue  # both ends are in the tree
+            alone = self._ends.alone(pid, number, bool(way))
+            if alone is None:
+                return f"descriptor {number} of pid {pid} is a pipe of which nothing can be told"
+            if not alone and not (pid == self._root.pid and number == 2):
+                return f"somebody holds the other end of a pipe (descriptor {number} of pid {pid})"
+        return ""
+
+    def _sockets(self) -> str:
+        for pid, found in self._fds.items():
+            for fd in found:
+                if fd.target.startswith("socket:["):
+                    words = self._socket(pid, fd)
+                    if words:
+                        return words
+        return ""
+
+    def _socket(self, pid: int, fd: Fd) -> str:
+        known = self._ends.unix()
+        if known is None:
+            return "the kernel does not tell who is connected to its sockets"
+        one = known.get(fd.inode)
+        if one is not None:
+            if one.listens:
+                self._say(self.listens, "a Unix socket")
+            elif one.peer and one.peer not in self._inside:
+                return f"somebody is connected to it over a Unix socket (descriptor {fd.fd} of pid {pid})"
+            return ""
+        row = self._rows().get(fd.inode)
+        if row is None:
+            if fd.inode in self._rest():
+                return ""
+            return f"descriptor {fd.fd} of pid {pid} is a socket of which nothing can be told"
+        if row.state == procfs.LISTEN:
+            self._say(self.listens, f"port {row.port}")
+        elif row.state == _ESTABLISHED:
+            ports = {each.port for each in self._rows().values() if each.state == procfs.LISTEN}
+            if row.port in ports:
+                return f"a client is connected to its port {row.port}"
+            self._say(self.outgoing, f"port {row.peer_port}" if row.peer_port else "somebody")
+        return ""
+
+    def _rows(self) -> dict[int, TcpSocket]:
+        if self._tcp is None:
+            self._tcp = {}
+            for name in ("tcp", "tcp6"):
+                try:
+                    data = self._sources.read(f"/proc/{self._root.pid}/net/{name}", _BYTES)
+                except OSError:
+                    continue
+                self._tcp.update((row.inode, row) for row in procfs.tcp(data))
+        return self._tcp
+
+    def _rest(self) -> set[int]:
+        """Sockets without a partner: udp, netlink and so on."""
+        if self._others is None:
+            self._others = set()
+            for name in _TABLES:
+                try:
+                    data = self._sources.read(f"/proc/{self._root.pid}/net/{name}", _BYTES)
+                except OSError:
+                    continue
+                self._others |= {
+                    int(word) for line in data.splitlines()[1:] for word in line.split() if word.isdigit()
+                }
+        return self._others
+
+    def _say(self, said: list[str], words: str) -> None:
+        if words not in said:
+            said.append(words)
