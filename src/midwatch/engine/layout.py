@@ -13,6 +13,8 @@ import sys
 from binascii import crc32
 from pathlib import Path
 
+from midwatch.record import place
+
 SOCKET_PATH_MAX = 100  # bytes; AF_UNIX ends at 107 (Linux) and 103 (macOS)
 
 
@@ -42,10 +44,9 @@ class Layout:
     @classmethod
     def default(cls) -> Layout:
         """The caller's own instance, or the one that MIDWATCH_HOME names."""
-        named = os.environ.get("MIDWATCH_HOME")
-        if named:
-            return cls.for_home(Path(named).absolute())
-        home = _state_folder()
+        if os.environ.get("MIDWATCH_HOME"):
+            return cls.for_home(place.home())
+        home = place.state_folder()
         return cls(home, _runtime_folder(home))
 
     @classmethod
@@ -86,17 +87,6 @@ class Layout:
         """Make the folders, 0700 and ours. Raises LayoutError."""
         for folder in (self.home, self.runtime, self.runs, self.journal, self.logs, self.fifos, self.notify):
             _own_folder(folder)
-
-
-def _state_folder() -> Path:
-    if os.geteuid() == 0 and sys.platform != "darwin":
-        return Path("/var/lib/midwatch")
-    import pwd
-
-    home = Path(pwd.getpwuid(os.geteuid()).pw_dir)
-    if sys.platform == "darwin":
-        return home / "Library" / "Application Support" / "midwatch"
-    return home / ".local" / "state" / "midwatch"
 
 
 def _runtime_folder(home: Path) -> Path:
