@@ -58,6 +58,7 @@ LIMIT_SHARE = _figure("LIMIT_SHARE", (0.8, 0.95), "share of a limit: warn, fail"
 # -- sweep: what is never touched, and how an end is made sure
 SWEEP_YOUNG = _figure("SWEEP_YOUNG", 60.0, "s of life", "REC-4: whoever has just begun may not have met its owner yet", "test_protect.py::test_the_young_are_protected")
 SWEEP_GRACE = _figure("SWEEP_GRACE", 5.0, "s between TERM and KILL", "REC-2: servers flush and close within one", "test_sweep.py::test_term_first_then_kill")
+SWEEP_VERIFY = _figure("SWEEP_VERIFY", 5.0, "s after KILL", "giving back gigabytes takes the kernel about a second", "test_sweep.py::test_who_does_not_die_is_named")
 SWEEP_MOST = _figure("SWEEP_MOST", 500, "processes a sweep", "the largest pile seen had 402; a mistake stays finite", "test_sweep.py::test_a_sweep_is_bounded")
 SWEEP_PILE = _figure("SWEEP_PILE", 8, "copies of one server below one parent", "4-5 sessions are usual (1.11), each with one; twice that is no plan", "test_leftovers_piles.py::test_few_copies_are_no_pile")
 SWEEP_BATCH = _figure("SWEEP_BATCH", 3.0, "s between starts", "a session starts its servers side by side", "test_leftovers_piles.py::test_copies_are_told_by_sub_agent")
@@ -66,8 +67,8 @@ SWEEP_UNDO_BYTES = _figure("SWEEP_UNDO_BYTES", 1 << 20, "bytes of one undo list"
 
 # -- doctor: processes and watchers
 _T, _W = "doctor/test_processes.py::", "doctor/test_watchers.py::"
-TASK_AGE = _figure("TASK_AGE", (420.0, 3600.0), "s old: warn, fail", "DOC-12: a leaked test run was found after seven minutes", _T + "test_leftover_tasks_by_age_and_memory")
-TASK_BYTES = _figure("TASK_BYTES", 1 << 30, "bytes in all", "DOC-12", _T + "test_leftover_tasks_by_age_and_memory")
+TASK_AGE = _figure("TASK_AGE", (420.0, 3600.0), "s old: warn, fail", "DOC-12: a leaked test run was found after seven minutes", "doctor/test_tasks.py::" + "test_leftover_tasks_by_age_and_memory")
+TASK_BYTES = _figure("TASK_BYTES", 1 << 30, "bytes in all", "DOC-12", "doctor/test_tasks.py::" + "test_leftover_tasks_by_age_and_memory")
 COPIES = _figure("COPIES", (500 * 10**6, 2 * 10**9), "bytes of all copies: warn, fail", "DOC-13: four servers of 220 MB are a warning", _T + "test_four_copies_of_a_server_warn")
 STORM_EVENTS = _figure("STORM_EVENTS", 20.0, "changed files a second", "DOC-14: 200 in 10 s", _W + "test_a_flood_of_changes_is_a_storm")
 STORM_REBUILDS = _figure("STORM_REBUILDS", 5.0, "rebuilds a minute", "DOC-14: no person saves the same file so often for minutes", _W + "test_a_generator_that_writes_what_it_watches_is_a_storm")
@@ -112,7 +113,11 @@ LOOK_OF_ONE = _figure("LOOK_OF_ONE", 4096, "descriptors of one process", "beyond
 LOOK_WATCHES = _figure("LOOK_WATCHES", 1 << 20, "bytes of one list of watches", "10,000 watches; more are at least so many", _FC + "test_a_look_at_descriptors_is_bounded")
 LOOK_PART = _figure("LOOK_PART", 1.3, "s a part", "with the table before it and the printing after it less than two", "test_look.py::test_whatever_hangs_the_screen_comes")
 LOOK_FOLDERS = _figure("LOOK_FOLDERS", 20_000, "files", "sizes of state folders: 0.4 s; beyond it at least so much", "test_statesize.py::test_a_large_folder_is_at_least_so_large")
+STATE_LARGE = _figure("STATE_LARGE", (20 << 30, 100 << 30), "bytes of one agent's folder: warn, danger", "nobody means to keep so much; one task's output grew to 1.4 TB", "test_statesize.py::test_a_folder_that_is_too_large_is_told")
 DEATH_TOLD = _figure("DEATH_TOLD", 86400.0, "s", "what died longer ago is history: 'midwatch why' has it", _DE + "test_only_the_last_day_is_told")
 DEATHS_MOST = _figure("DEATHS_MOST", 50, "deaths", "the newest; a crash loop is told as a loop", _DE + "test_only_the_last_day_is_told")
 LOOP_RUNS = _figure("LOOP_RUNS", 10, "runs of a job", "DOC-18: a job that was started so often since boot does not stay up", "test_loops.py::test_a_job_that_runs_too_often")
+LOOP_FRESH = _figure("LOOP_FRESH", 600.0, "s of life", "a job that has run so long since its last start stays up for now", "test_loops.py::test_a_job_that_runs_too_often")
 LOOP_RATE = _figure("LOOP_RATE", 3.0, "starts an hour", "between two looks", "test_loops.py::test_a_job_that_runs_too_often")
+TASK_NAMED = _figure("TASK_NAMED", 50, "processes named", "402 helpers are one pile, not 402 lines", "doctor/test_tasks.py::test_leftover_tasks_by_age_and_memory")
+IDLE_SESSIONS = _figure("IDLE_SESSIONS", 5, "quiet sessions", "the sizing example has 4-5 at work (1.11); as many asleep are forgotten ones", "doctor/test_tasks.py::test_idle_sessions_under_a_living_parent_are_found")
