@@ -164,6 +164,9 @@ def from_start(data: bytes, room: int, lines: int, line_cap: int = d.LINE_CAP, *
         raw = data[end : stop if ended else len(data)]
         if not ended and not whole:
             raw = raw[: trim_end(raw)]
+            if len(raw) > line_cap and b"\r" not in raw:  # nobody knows here how long it is
+                part, taken = _fitting(raw, Line(clean(raw)), min(room - used, int(line_cap * d.LINE_HEAD)))
+                return Piece("".join((*out, part)), 0, end + taken, gone, len(out) + 1)
         shown = shown_line(raw, line_cap, cut=not ended and not whole)
         size = len(shown.text.encode()) + ended
         if used + size > room:

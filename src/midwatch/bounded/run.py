@@ -1,0 +1,173 @@
+"""`run`: one command, bounded in output, memory and time, whatever it does.
+
+Puts the parts together: child, tapes, sink, loop, result. Must not know what a preview looks like, nor asyncio.
+Tests: tests/bounded/test_exec.py, tests/system/test_exec.py.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Literal, TypedDict
+
+from midwatch.bounded import notice, traces
+from midwatch.bounded.cancel import Cancel
+from midwatch.bounded.child import CannotStart, Child, Order
+from midwatch.bounded.drain import Bounds, Drain
+from midwatch.bounded.finish import Facts, finish
+from midwatch.bounded.limits import DEFAULTS, Limits, checked_timeout, positive
+from midwatch.bounded.machinery import machinery
+from midwatch.bounded.result import Result
+from midwatch.bounded.sink import Sink
+from midwatch.bounded.spool import SpoolError, Store, Writer
+from midwatch.bounded.stdin import Stdin
+from midwatch.bounded.tape import Tape
+from midwatch.policy import defaults_bounded as d
+
+Command = str | Sequence[str | os.PathLike[str]]
+Streams = Literal["merged", "split"]
+STREAMS = ("merged", "split")
+
+
+def run(
+    cmd: Command,
+    *,
+    cwd: str | os.PathLike[str] | None = None,
+    env: Mapping[str, str] | None = None,
+    timeout: float | None = d.TIMEOUT,
+    idle_timeout: float | None = None,
+    memory: int | None = None,
+    limits: Limits = DEFAULTS,
+    streams: Streams = "merged",
+    stdin: str | bytes | int | IO[bytes] | None = None,
+    detach_ok: bool = False,
+    spool: bool = True,
+    session: str | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    cancel: Cancel | None = None,
+) -> Result:
+    """Run a command to its end, or to the first of its bounds. Returns by timeout + 4 s, always.
+
+    `cmd`: a list of words; one text is a command line for /bin/sh. `timeout`, `idle_timeout`: seconds, None for the
+    longest that `limits` allow and for none. `memory`: bytes of the command and all it starts. `streams`: "split"
+    keeps stderr apart. `stdin`: /dev/null, or what it reads: text, bytes, a file. `detach_ok`: who still holds its
+    output when it ends may go on. `spool`: keep what cannot be shown, in `folder`, for `session`. Raises ValueError for
+    a bound that is none; a command that cannot be started is a Result of state "failed".
+    """
+    words = _words(cmd)
+    if streams not in STREAMS:
+        raise ValueError(f"streams is {streams!r}: one of {', '.join(STREAMS)}")
+    if memory is not None:
+        positive("memory", memory, whole=True)
+    if idle_timeout is not None:
+        idle_timeout = checked_timeout("idle_timeout", idle_timeout, limits)
+    timeout = limits.timeout_most if timeout is None else checked_timeout("timeout", timeout, limits)
+    where = os.path.abspath(os.fspath(cwd) if cwd is not None else os.curdir)
+    again = Again(Store(Path(folder) if folder else None, limits, session=session) if spool else None, words, where)
+    with Stdin(stdin) as given:
+        order = Order(words, where, os.environ if env is None else env, streams == "split", given.fd, memory)
+        bounds = Bounds(timeout, idle_timeout, limits.output_kill, memory, detach_ok)
+        return _run(order, bounds, limits, again, cancel)
+
+
+class Options(TypedDict, total=False):
+    """The arguments of `run`."""
+
+    cwd: str | os.PathLike[str] | None
+    env: Mapping[str, str] | None
+    timeout: float | None
+    idle_timeout: float | None
+    memory: int | None
+    limits: Limits
+    streams: Streams
+    stdin: str | bytes | int | IO[bytes] | None
+    detach_ok: bool
+    spool: bool
+    session: str | None
+    folder: str | os.PathLike[str] | None
+
+
+class Again:
+    """The spool of a run, and whether the same command had one shortly before."""
+
+    def __init__(self, store: Store | None, words: tuple[str, ...], cwd: str) -> None:
+        self.store, self._words, self._cwd = store, words, cwd
+        self.earlier: str | None = None
+
+    def begin(self) -> Writer:
+        """Make the spool."""
+        assert self.store is not None
+        key = repr((self._words, self._cwd))
+        try:
+            known = self.store.recent(key, d.REPEAT_WITHIN)
+        except SpoolError:
+            known = None  # the writer's `why` will say what is wrong with the folder
+        self.earlier = known.ref if known else None
+        return self.store.begin(kind="exec", command=self._words, cwd=self._cwd, same=key)
+
+
+def _run(order: Order, bounds: Bounds, limits: Limits, again: Again, cancel: Cancel | None) -> Result:
+    host, fresh = machinery()
+    if fresh:
+        traces.sweep(host.machine)
+    began, peak = time.monotonic(), _own_peak()
+    sink = Sink(again.begin if again.store is not None else None, limits.inline_cap)
+    try:
+        child = Child(order, host)
+    except CannotStart as error:
+        return _failed(order, error)
+    split = len(child.outs) > 1
+    read = d.READ_BUFFER // len(child.outs)
+    tapes = [Tape(limits.inline_cap, limits.tail * d.TAIL_RAW, read, count=split) for _ in child.outs]
+    try:
+        drain = Drain(child, tapes, sink, bounds, cancel.fd if cancel else -1)
+        drain.run()
+        warnings = child.told()
+        child.close()
+        took = time.monotonic() - began
+        facts = Facts(
+            order.argv, order.cwd, limits, bounds.timeout, bounds.idle, bounds.memory, took, peak, again.earlier,
+            warnings, again.store is not None,
+        )  # fmt: skip
+        return finish(facts, drain, tapes, sink)
+    except BaseException:
+        _abandon(child, sink)
+        raise
+
+
+def _abandon(child: Child, sink: Sink) -> None:
+    """Ctrl-C in the middle, or a bug of ours: nothing is left running, open or half written."""
+    if child.outs or child.watch >= 0:
+        child.end()
+        child.reap()
+        child.close()
+    sink.close({"state": "interrupted"})
+
+
+def _failed(order: Order, error: CannotStart) -> Result:
+    line = notice.write(notice.ended("failed", None, None, str(error)), (), 0, 0, notice.Kept(None, True), ())
+    return Result(
+        state="failed", reason=error.error, message=str(error), text=line + "\n", notice=line, command=order.argv,
+        cwd=order.cwd,
+    )  # fmt: skip
+
+
+def _words(cmd: Command) -> tuple[str, ...]:
+    if isinstance(cmd, str):
+        return "/bin/sh", "-c", cmd
+    words = tuple(os.fspath(word) for word in cmd)
+    if not words or not all(isinstance(word, str) for word in words):
+        raise ValueError("cmd is a list of words (texts), the program first; or one text for /bin/sh")
+    if any("\0" in word for word in words):
+        raise ValueError("cmd has a NUL in it: no program can be given that")
+    return words
+
+
+def _own_peak() -> int:
+    """Our own largest resident size, which a child of ours starts with."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
