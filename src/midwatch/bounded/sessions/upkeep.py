@@ -1,0 +1,158 @@
+"""What a store does while nobody asks: late drafts, checkpoints of its log, free pages given back, orphans removed.
+
+One thread, asleep while there is nothing to do; every step is a short transaction, so that a writer never waits
+longer than one. `tick` is the whole of it and can be called by hand (`Store.open(upkeep=False)`). Must not know
+items. Tests: tests/bounded/sessions/test_upkeep.py.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable
+
+from midwatch.bounded.sessions import adopting, payload, retention
+from midwatch.bounded.sessions.connect import Connections
+from midwatch.bounded.sessions.draft import Draft
+from midwatch.bounded.sessions.errors import StoreError
+from midwatch.bounded.sessions.holders import readers_of_log
+from midwatch.policy import defaults_sessions as d
+
+_LOOK_EVERY = 64  # commits between two looks at the log's size
+
+
+class Upkeep:
+    """`wake` after a commit or a delta; `tick` does what is due and says in how many seconds to come again."""
+
+    def __init__(self, connections: Connections, warn: Callable[[str], None], *, thread: bool) -> None:
+        self._connections = connections
+        self._warn = warn
+        self._threaded = thread
+        self._thread: threading.Thread | None = None
+        self._pid = os.getpid()
+        self._wake = threading.Condition()
+        self._stopped = False
+        self._drafts: weakref.WeakSet[Draft] = weakref.WeakSet()
+        self._truncated = True
+        self._clean = False  # nothing to sweep or to give back, as far as is known
+        self._warned = False
+        self._commits = 0
+
+    def follow(self, draft: Draft) -> None:
+        """Write its deltas when they have waited for half a second."""
+        self._drafts.add(draft)
+
+    def committed(self) -> None:
+        """After every commit of this process."""
+        self._truncated = False
+        self._commits += 1
+        if self._commits % _LOOK_EVERY == 0:
+            self.look_at_log()
+        self.wake()
+
+    def before_payload(self) -> None:
+        """A payload fills the log by itself: what is in it goes into the store first."""
+        if log_bytes(self._connections.path) > d.WAL_BEFORE_PAYLOAD:
+            checkpoint(self._connections, "PASSIVE")
+
+    def freed(self) -> None:
+        """Something was deleted: there may be orphans and free pages."""
+        self._clean = False
+        self.wake()
+
+    def wake(self) -> None:
+        if not self._threaded or self._stopped:
+            return
+        if self._thread is None or self._pid != os.getpid():
+            with self._wake:
+                if self._thread is None or self._pid != os.getpid():
+                    self._pid = os.getpid()
+                    self._thread = threading.Thread(target=self._run, name="midwatch-sessions", daemon=True)
+                    self._thread.start()
+
+    def close(self) -> None:
+        self._stopped = True
+        with self._wake:
+            self._wake.notify_all()
+        if self._thread is not None and self._pid == os.getpid() and self._thread is not threading.current_thread():
+            self._thread.join(2 * d.BUSY_S)
+
+    def _run(self) -> None:
+        while not self._stopped:
+            try:
+                pause = self.tick(time.monotonic())
+            except StoreError as error:
+                self._warn(f"upkeep: {error}")
+                pause = 10.0
+            with self._wake:
+                if self._stopped:
+                    return
+                self._wake.wait(pause)
+
+    def tick(self, now: float) -> float:
+        """What is due now. Returns seconds until the next look."""
+        pauses = [max(0.05, due - now) for one in list(self._drafts) if (due := one.due(now)) is not None]
+        quiet = now - self._connections.wrote
+        if quiet >= d.IDLE_S and not self._clean:
+            wrote = self._connections.wrote
+            self._clean = not self._step()
+            self._connections.wrote = wrote  # our own steps are no activity
+            pauses.append(d.VACUUM_EVERY)
+        elif not self._clean:
+            pauses.append(max(0.05, d.IDLE_S - quiet))
+        if quiet >= d.TRUNCATE_S and not self._truncated:
+            self._truncated = checkpoint(self._connections, "TRUNCATE")
+        pauses.append(1.0 if self._drafts or not self._truncated else 60.0)
+        return min(pauses)
+
+    def _step(self) -> bool:
+        """One short piece of cleaning. False: nothing is left to clean."""
+        if retention.finish(self._connections) or payload.sweep(self._connections):
+            return True
+        adopting.sweep(self._connections)
+        return vacuum(self._connections)
+
+    def look_at_log(self) -> int:
+        """Bytes of the log; checkpoints a large one, and says who keeps a very large one."""
+        size = log_bytes(self._connections.path)
+        if size > d.WAL_PASSIVE:
+            checkpoint(self._connections, "PASSIVE")
+        if size > d.WAL_WARN and not self._warned:
+            self._warned = True
+            who = readers_of_log(self._connections.path) or "a reader that cannot be seen from here"
+            self._warn(
+                f"the log of session store {self._connections.path} has {size:,} bytes, because a reader does not let "
+                f"go: {who}. Nothing is lost; end that reader, then the log shrinks"
+            )
+        elif size < d.WAL_PASSIVE:
+            self._warned = False
+        return size
+
+
+def checkpoint(connections: Connections, mode: str) -> bool:
+    """PASSIVE waits for nobody; TRUNCATE empties the log, if nobody reads it. True: all of it is in the store."""
+    with connections.writer("checkpoint") as connection:
+        connection.execute(f"PRAGMA busy_timeout = {0 if mode == 'TRUNCATE' else int(d.BUSY_S * 1000)}")
+        try:
+            busy, in_log, done = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {int(d.BUSY_S * 1000)}")
+    return not busy and in_log == done
+
+
+def vacuum(connections: Connections, pages: int = d.VACUUM_PAGES) -> bool:
+    """Give some free pages back to the file system. False: there were none."""
+    with connections.writer("give free pages back") as connection:
+        if not connection.execute("PRAGMA freelist_count").fetchone()[0]:
+            return False
+        connection.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+        return True
+
+
+def log_bytes(path: str) -> int:
+    try:
+        return os.stat(f"{path}-wal").st_size
+    except OSError:
+        return 0

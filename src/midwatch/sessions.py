@@ -1,0 +1,41 @@
+"""The session store for agents: `from midwatch import sessions`.
+
+    with sessions.open("agent.db") as store:
+        talk = store.create(title="fix the build")
+        talk.append("user", "why is the build red?")
+        send(talk.assemble())       # JSON fragments, at most 1.5 MiB, whatever the session holds
+
+The names here are public; what lies behind them may change. docs/sessions.md shows them at work.
+"""
+
+from __future__ import annotations
+
+from midwatch.bounded.limits import Limits
+from midwatch.bounded.sessions import foreign
+from midwatch.bounded.sessions.assemble import Assembly
+from midwatch.bounded.sessions.draft import Draft
+from midwatch.bounded.sessions.errors import (
+    Busy,
+    Closed,
+    Corrupt,
+    DiskFull,
+    Missing,
+    NotOurs,
+    StoreError,
+    TooLarge,
+    TooNew,
+    Unwritable,
+)
+from midwatch.bounded.sessions.live import Event, Ring, Subscription
+from midwatch.bounded.sessions.retention import Plan, Retention
+from midwatch.bounded.sessions.session import Session
+from midwatch.bounded.sessions.shapes import chat, plain
+from midwatch.bounded.sessions.store import Store, open  # noqa: A004
+from midwatch.bounded.sessions.threads import AsyncSession, AsyncStore
+from midwatch.bounded.sessions.values import Info, Item, Listing, Page, Stats
+
+__all__ = [
+    "Assembly", "AsyncSession", "AsyncStore", "Busy", "Closed", "Corrupt", "DiskFull", "Draft", "Event", "Info", "Item",
+    "Limits", "Listing", "Missing", "NotOurs", "Page", "Plan", "Retention", "Ring", "Session", "Stats", "Store",
+    "StoreError", "Subscription", "TooLarge", "TooNew", "Unwritable", "chat", "foreign", "open", "plain",
+]  # fmt: skip
