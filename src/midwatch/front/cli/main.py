@@ -14,7 +14,7 @@ from typing import Any
 from midwatch.front.cli.declare import Failure, Usage, Verb
 from midwatch.front.cli.verbs import VERBS, load
 
-_KIN = {"status": "ps", "list": "ps", "ls": "ps", "top": "ps", "kill": "stop", "apply": "reload", "exec": "run",
+_KIN = {"status": "ps", "list": "ps", "ls": "ps", "top": "ps", "kill": "stop", "apply": "reload",
         "log": "logs", "tail": "logs", "journal": "events", "validate": "check", "help": "-h"}  # fmt: skip
 
 
