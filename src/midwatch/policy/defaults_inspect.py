@@ -111,7 +111,9 @@ LOOKS_NUMBERS = _figure("LOOKS_NUMBERS", 200, "numbers a look", "the nearest to 
 LOOK_LINKS = _figure("LOOK_LINKS", 40_000, "descriptors looked at", "4 us each: 0.2 s", _FC + "test_a_look_at_descriptors_is_bounded")
 LOOK_OF_ONE = _figure("LOOK_OF_ONE", 4096, "descriptors of one process", "beyond it what they are is known", _FC + "test_a_look_at_descriptors_is_bounded")
 LOOK_WATCHES = _figure("LOOK_WATCHES", 1 << 20, "bytes of one list of watches", "10,000 watches; more are at least so many", _FC + "test_a_look_at_descriptors_is_bounded")
-LOOK_PART = _figure("LOOK_PART", 1.3, "s a part", "with the table before it and the printing after it less than two", "test_look.py::test_whatever_hangs_the_screen_comes")
+LOOK_PART = _figure("LOOK_PART", 1.0, "s for all parts", "with the first answers before and the printing after it less than two", "test_look.py::test_whatever_hangs_the_screen_comes")
+LOOK_FIRST = _figure("LOOK_FIRST", 0.6, "s", "the table of 600 processes takes 0.1 and a daemon that lives answers in milliseconds", "test_look.py::test_whatever_hangs_the_screen_comes")
+TABLE_STALL = _figure("TABLE_STALL", 0.5, "s without a new process", "a process in a dead file system can hold up whoever reads its arguments", "test_live.py::test_a_process_that_holds_us_up_costs_only_what_follows")
 LOOK_FOLDERS = _figure("LOOK_FOLDERS", 20_000, "files", "sizes of state folders: 0.4 s; beyond it at least so much", "test_statesize.py::test_a_large_folder_is_at_least_so_large")
 STATE_LARGE = _figure("STATE_LARGE", (20 << 30, 100 << 30), "bytes of one agent's folder: warn, danger", "nobody means to keep so much; one task's output grew to 1.4 TB", "test_statesize.py::test_a_folder_that_is_too_large_is_told")
 DEATH_TOLD = _figure("DEATH_TOLD", 86400.0, "s", "what died longer ago is history: 'midwatch why' has it", _DE + "test_only_the_last_day_is_told")
@@ -121,3 +123,12 @@ LOOP_FRESH = _figure("LOOP_FRESH", 600.0, "s of life", "a job that has run so lo
 LOOP_RATE = _figure("LOOP_RATE", 3.0, "starts an hour", "between two looks", "test_loops.py::test_a_job_that_runs_too_often")
 TASK_NAMED = _figure("TASK_NAMED", 50, "processes named", "402 helpers are one pile, not 402 lines", "doctor/test_tasks.py::test_leftover_tasks_by_age_and_memory")
 IDLE_SESSIONS = _figure("IDLE_SESSIONS", 5, "quiet sessions", "the sizing example has 4-5 at work (1.11); as many asleep are forgotten ones", "doctor/test_tasks.py::test_idle_sessions_under_a_living_parent_are_found")
+
+# -- doctor: crashes
+_F, _C = "doctor/test_freeze.py::", "doctor/test_crashes.py::"
+FREEZE_NEAR = _figure("FREEZE_NEAR", 1800.0, "s around a reset", "a machine that runs out of memory may swap for half an hour before it stands still", _F + "test_a_jetsam_event_before_a_reset_is_memory")
+FREEZE_WINDOW = _figure("FREEZE_WINDOW", (7 * 86_400.0, 30 * 86_400.0), "s ago: fail, warn", "DOC-9: what is older is history", _F + "test_old_freezes_are_history")
+CRASH_DAYS = _figure("CRASH_DAYS", 7.0, "days", "DOC-10", _C + "test_counts_of_the_scenario")
+CRASH_COUNT = _figure("CRASH_COUNT", (3, 7), "crashes of one kind: warn, fail", "DOC-10: two a week are tolerable", _C + "test_counts_of_the_scenario")
+CRASH_RUNNING = _figure("CRASH_RUNNING", 3, "days running", "DOC-10: daily is a pattern", _C + "test_counts_of_the_scenario")
+REPORTS = _figure("REPORTS", 400, "files", "a Mac keeps years of them; the newest by name", _C + "test_many_reports_are_bounded")

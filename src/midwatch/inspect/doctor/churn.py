@@ -66,8 +66,8 @@ CHECK = Check(
     category="watchers",
     title="heavy jobs that overlap",
     about=(
-        "Test runs, installs and generators that run twice in one checkout, or a generator or install beside a watcher "
-        "of the same checkout: warns and names both."
+        "Test runs, installs and generators that run twice in one checkout, or a generator or install beside "
+        "a watcher of the same checkout: warns and names both."
     ),
     run=_run,
 )

@@ -109,9 +109,9 @@ CHECK = Check(
     category="disk",
     title="disk space",
     about=(
-        "Free space and inodes of the disks of /, the home, the folders given, our state, containers, caches and /tmp: "
-        "under 10 % or 10 GiB warns, under 5 % or 2 GiB fails (small disks: a quarter, a twentieth of them); "
-        "inodes by the same shares. Names what is known to grow."
+        "Free space and inodes of the disks of /, the home, the folders given, our state, containers, caches "
+        "and /tmp: under 10 % or 10 GiB warns, under 5 % or 2 GiB fails (small disks: a quarter, a twentieth "
+        "of them); inodes by the same shares. Names what is known to grow."
     ),
     run=_run,
 )

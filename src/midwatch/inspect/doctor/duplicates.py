@@ -71,8 +71,8 @@ CHECK = Check(
     category="processes",
     title="copies of one package",
     about=(
-        "The same package resident at least twice by uvx, uv tool run, uv run, npx, npm exec or pnpm dlx, with what "
-        "each copy started: 500 MB in all warns, 2 GB fails."
+        "The same package resident at least twice by uvx, uv tool run, uv run, npx, npm exec or pnpm dlx, "
+        "with what each copy started: 500 MB in all warns, 2 GB fails."
     ),
     run=_run,
 )

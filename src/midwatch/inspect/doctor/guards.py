@@ -61,8 +61,8 @@ CHECK = Check(
     category="limits",
     title="guards that work here",
     about=(
-        "Each rung of midwatch's own guards (containment, memory limit, pressure, evidence ...): works, or why not and "
-        "what would make it work. A rung that weakens a guard warns."
+        "Each rung of midwatch's own guards (containment, memory limit, pressure, evidence ...): works, or "
+        "why not and what would make it work. A rung that weakens a guard warns."
     ),
     run=_run,
     services=True,

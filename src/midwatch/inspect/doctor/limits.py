@@ -158,8 +158,9 @@ CHECK = Check(
     category="limits",
     title="limits",
     about=(
-        "Open files under 1,024 warns (a declared server with 256 fails); processes, threads, tasks of the unit, "
-        "terminals: over 80 % of their limit warns, over 95 % fails. Says when a crash would leave no core."
+        "Open files under 1,024 warns (a declared server with 256 fails); processes, threads, tasks of the "
+        "unit, terminals: over 80 % of their limit warns, over 95 % fails. Says when a crash would leave no "
+        "core."
     ),
     run=_run,
 )

@@ -168,9 +168,10 @@ CHECK = Check(
     category="locks",
     title="stale locks",
     about=(
-        "Lock files of uv, apt, dpkg, git and midwatch, and pid files in /run, the home's dot folders and the folders "
-        "given. A file nobody holds is free. Held for over ten minutes warns; held by a process that inherited it from "
-        "one that has ended fails; a pid file of an ended process warns, of a recycled pid fails."
+        "Lock files of uv, apt, dpkg, git and midwatch, and pid files in /run, the home's dot folders and the "
+        "folders given. A file nobody holds is free. Held for over ten minutes warns; held by a process that "
+        "inherited it from one that has ended fails; a pid file of an ended process warns, of a recycled pid "
+        "fails."
     ),
     run=_run,
 )

@@ -130,9 +130,10 @@ CHECK = Check(
     category="memory",
     title="memory pressure",
     about=(
-        "Linux: work stalled for memory (PSI some over 10 % of the last 10 s warns, over 40 % or full over 10 % "
-        "fails), available memory (under 10 % warns, under 5 % fails), swap (over half used warns); in a container or "
-        "unit its own limit counts, not the host's. macOS: the system's pressure level 1, 2, 4 is pass, warn, fail."
+        "Linux: work stalled for memory (PSI some over 10 % of the last 10 s warns, over 40 % or full over 10 "
+        "% fails), available memory (under 10 % warns, under 5 % fails), swap (over half used warns); in a "
+        "container or unit its own limit counts, not the host's. macOS: the system's pressure level 1, 2, 4 "
+        "is pass, warn, fail."
     ),
     run=_run,
 )

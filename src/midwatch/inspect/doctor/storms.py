@@ -136,9 +136,10 @@ CHECK = Check(
     category="watchers",
     title="watcher storms",
     about=(
-        "Watchers (mkdocs serve, uvicorn --reload, watchfiles, vite, tsc -w ...): over 200 changes in 10 s, or "
-        "one file rebuilt over 5 times a minute, fails; output inside a watched folder, two watchers on one tree, over "
-        "80 % of the inotify watches or instances warns. Takes six seconds when a watcher runs, longer with --watch."
+        "Watchers (mkdocs serve, uvicorn --reload, watchfiles, vite, tsc -w ...): over 200 changes in 10 s, "
+        "or one file rebuilt over 5 times a minute, fails; output inside a watched folder, two watchers on "
+        "one tree, over 80 % of the inotify watches or instances warns. Takes six seconds when a watcher "
+        "runs, longer with --watch."
     ),
     run=_run,
 )

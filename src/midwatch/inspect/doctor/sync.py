@@ -79,8 +79,8 @@ CHECK = Check(
     category="watchers",
     title="synchronised folders",
     about=(
-        "A working folder or our state inside iCloud Drive, Dropbox, OneDrive, Google Drive or Nextcloud warns. On a "
-        "Mac, folders full of small files that Spotlight indexes are named."
+        "A working folder or our state inside iCloud Drive, Dropbox, OneDrive, Google Drive or Nextcloud "
+        "warns. On a Mac, folders full of small files that Spotlight indexes are named."
     ),
     run=_run,
 )

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from midwatch.inspect import trees
+from midwatch.inspect.agents import load
 from midwatch.inspect.doctor.check import Check, Context, Missing
-from midwatch.inspect.doctor.parts import limit, naming, trees
+from midwatch.inspect.doctor.parts import limit, naming
 from midwatch.model.look import Checked, Offender, Status
 from midwatch.model.units import format_bytes
 from midwatch.policy import defaults_inspect as figures
@@ -23,7 +25,7 @@ def _run(ctx: Context) -> Iterable[Checked]:
     if not known:
         raise Missing("of no process the memory can be read", "midwatch doctor as the user who owns them")
     largest = sorted(known, key=lambda proc: (-(naming.memory(proc) or 0), proc.pid))[:_TOP]
-    groups = trees.largest(table.procs, _TOP)
+    groups = trees.grow(table, load(), ctx.ours).trees[:_TOP]
     held = sum(proc.held is not None for proc in known)
     basis = "held memory" if held == len(known) else "resident memory, shared pages counted in each"
     named = [
@@ -60,8 +62,8 @@ CHECK = Check(
     category="memory",
     title="largest users of memory",
     about=(
-        "The ten largest processes and the ten largest session trees with their totals. A single tree that holds more "
-        "than half of the machine's memory warns; otherwise it passes and tells."
+        "The ten largest processes and the ten largest session trees with their totals. A single tree that "
+        "holds more than half of the machine's memory warns; otherwise it passes and tells."
     ),
     run=_run,
 )
