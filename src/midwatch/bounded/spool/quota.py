@@ -26,11 +26,15 @@ def reserve(folder: int, fd: int, needed: int, most: int, limits: Limits, now: f
     why = ""
     for target in (wished, needed):
         why = _refusal(folder, target - size, limits)
-        if why and retention.evict(folder, _missing(folder, target - size, limits), now):
-            why = _refusal(folder, target - size, limits)
         if not why:
-            os.ftruncate(fd, target)
-            return target, ""
+            break
+    else:  # others go only for what is needed now
+        if retention.evict(folder, _missing(folder, needed - size, limits), now):
+            why = _refusal(folder, needed - size, limits)
+        target = needed
+    if not why:
+        os.ftruncate(fd, target)
+        return target, ""
     return size, why
 
 
