@@ -34,7 +34,8 @@ def alone(key: Key, value: str) -> str:
         lines.append(f"{probe}.http = 'http://h/'")
     if key.parts[-1] in ("json_waiting", "json_active"):
         lines.append(f"{probe}.json_counter = 'done'")
-    for group, needed in (("schedule.cron", "'@daily'"), ("watch.paths", "['src']"), ("drain.signal", "'USR1'")):
+    shorts = (("schedule.cron", "'@daily'"), ("watch.paths", "['src']"), ("sqlite.files", "['a.db']"))
+    for group, needed in (*shorts, ("drain.signal", "'USR1'")):
         if key.parts[0] == group.split(".")[0] and key.path not in (group, "drain.command"):
             lines.append(f"{group} = {needed}")
     if key.path == "oneshot":

@@ -67,6 +67,7 @@ def test_figures_used_outside_the_policy() -> None:
         "FD_LOOK_TRUE": 1800.0, "FD_LOOK_PAUSE": 0.05,
         "FD_AGAIN": 60.0, "FD_LOOK_LEAST": 30.0, "WAL_EVERY": 60.0, "WAL_WARN": 67108864, "WAL_MOST": 1073741824,
         "WAL_SHARES": (0.25, 0.5), "WAL_LEAST": (16777216, 268435456), "WAL_DISK": 0.1, "WAL_LOOKS": 10,
+        "WAL_PROBE_EVERY": 300.0, "WAL_PROBE_WITHIN": 30.0, "WAL_HOLDERS": 10,
         "SERVICE_FILES": 4096, "PASSED_SOCKETS": 1024, "LOCK_MISSES": 3,
     }  # fmt: skip
     pinned = {f.name for f in FIGURES.values() if f.test == d._PIN}

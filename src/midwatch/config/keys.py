@@ -65,10 +65,10 @@ MIDWATCH: tuple[Key, ...] = (
 SERVICE: tuple[Key, ...] = PROCESS + LIFE + TIMES + GUARDS + ENDS
 
 # A group that means something only when it is written: without it none of its defaults is filled in.
-OPTIONAL_GROUPS = frozenset({"ready", "health", "deep", "schedule", "watch", "drain"})
+OPTIONAL_GROUPS = frozenset({"ready", "health", "deep", "schedule", "watch", "drain", "sqlite"})
 
 # A group that may be written as the value of one of its keys.
-SHORT_FORMS = {"schedule": "cron", "watch": "paths"}
+SHORT_FORMS = {"schedule": "cron", "watch": "paths", "sqlite": "files"}
 
 GROUPS: dict[str, str] = {
     "ready": "when a start is complete",
@@ -83,6 +83,7 @@ GROUPS: dict[str, str] = {
     "memory": "its memory",
     "drain": "how it is asked to finish its work and leave",
     "fds": "its open files and sockets",
+    "sqlite": "its databases",
 }
 
 

@@ -54,11 +54,19 @@ GUARDS: tuple[Key, ...] = (
         '{ "state.db" = 4 }',
     ),
     Key(
-        "sqlite",
+        "sqlite.files",
         c.TEXTS,
         Unset("none"),
-        "its SQLite databases: a write-ahead log that grows too large is said; they are never opened",
+        "its SQLite databases: a write-ahead log that grows too large is said; they are never opened. "
+        "sqlite = [...] is the short form",
         '["state.db"]',
+    ),
+    Key(
+        "sqlite.probe",
+        k.FLAG,
+        False,
+        "ask SQLite every five minutes how much of a log is folded in (a passive checkpoint, by a process of its own)",
+        "true",
     ),
     Key(
         "fds.action",

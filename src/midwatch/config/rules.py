@@ -45,6 +45,8 @@ def make_rules(report: Report, values: Values, around: Around) -> Rules:
     _check_delays(report, values)
     _check_codes(report, values)
     _check_watching(report, values)
+    if values["sqlite.probe"] and not values["sqlite.files"]:
+        report.error(values.path("sqlite.probe"), "asks nothing", 'give sqlite.files, for example ["state.db"]')
     rules = Rules(
         budgets=budgets,
         backoff=backoff,
@@ -65,7 +67,8 @@ def make_rules(report: Report, values: Values, around: Around) -> Rules:
         memory=make_memory(report, values),
         drain=make_drain(report, values),
         fds=make_fds(report, values),
-        sqlite=tuple(values["sqlite"] or ()),
+        sqlite=tuple(values["sqlite.files"] or ()),
+        sqlite_probe=bool(values["sqlite.probe"]),
         priority=values["priority"],
     )
     _check_ladder(report, values, rules, around.outer)

@@ -217,9 +217,9 @@ class Methods:
     async def _leaks(self, asked: LeaksParams) -> dict[str, Any]:
         if asked.service is not None:
             self._known([asked.service])
-            return of_service(self._engine, asked.service)
+            return await of_service(self._engine, asked.service)
         mine = [n for n, service in self._engine.services.items() if asked.pid and service.state.pid == asked.pid]
-        found = of_service(self._engine, mine[0]) if mine else await of_process(self._engine, asked.pid or 0)
+        found = await (of_service(self._engine, mine[0]) if mine else of_process(self._engine, asked.pid or 0))
         if found is None:
             raise RpcError(-32001, f"there is no process {asked.pid}")
         return found

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from midwatch.machine.fake_stage import FakeProcess, FakeQueue, Stage
-from midwatch.machine.ports import Holder, Listener, Tree
+from midwatch.machine.ports import Holder, Listener, Opener, Tree
 from midwatch.model.finding import FdSnapshot
 from midwatch.model.identity import ProcId
 
@@ -110,6 +110,19 @@ class FakeNet(Stage):
         if process is None or process.status is not None or process.table is None:
             return None
         return msgspec.structs.replace(process.table, at=self.awake)
+
+    def openers(self, paths: tuple[str, ...]) -> dict[str, list[Opener]]:
+        """By the tables of all living processes."""
+        found: dict[str, list[Opener]] = {path: [] for path in paths}
+        for process in self.procs.values():
+            table = process.table if process.status is None else None
+            for target, _, count in table.targets if table is not None else ():
+                if target in found:
+                    found[target].append(Opener(process.pid, 3600.0, " ".join(process.argv), count))
+        return found
+
+    def remote(self, path: str) -> str:
+        return next((kind for folder, kind in self.remotes.items() if path.startswith(folder)), "")
 
     def suspended(self) -> float:
         return self.slept

@@ -121,6 +121,7 @@ class Stage:
         self.memory = FakeMemory()
         self.blocked: dict[int, str] = {}  # port that nobody listens on and nobody can bind -> why
         self.slept = 0.0  # seconds
+        self.remotes: dict[str, str] = {}  # folder -> type of a file system that is another machine's
         self.on_exit: Callable[[int, int, float], None] | None = None  # pid, raw status, awake time
         self.signals: list[tuple[int, int]] = []  # every (pid, signal) that reached a process
         self._faults: dict[str, list[BaseException]] = {}

@@ -136,6 +136,15 @@ class Holder(msgspec.Struct, frozen=True):
     session: int = 0  # its session's number: the pid of its leader
 
 
+class Opener(msgspec.Struct, frozen=True):
+    """A process that has a certain file open."""
+
+    pid: int
+    age: float  # seconds since its start
+    command: str
+    handles: int  # how often it has it open
+
+
 class Meter(Protocol):
     """A tree under the meter. Holds descriptors of its members open: `close` it when the run has ended."""
 
@@ -342,6 +351,14 @@ class Machine(Protocol):
     def fd_snapshot(self, tree: Tree) -> FdSnapshot | None:
         """What the main process has open, by target and kind, with half-closed sockets and deleted files. None: it may
         not be looked at, or not here. *blocking* <= 1 s
+        """
+
+    def openers(self, paths: tuple[str, ...]) -> dict[str, list[Opener]]:
+        """Who of all processes that we may look at has these files open, the oldest first. *blocking* ~0.1 s"""
+
+    def remote(self, path: str) -> str:
+        """The type of the file system it is on, where that is another machine's or a virtual machine's host's; else "".
+        *blocking*
         """
 
     def suspended(self) -> float:

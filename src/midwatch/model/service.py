@@ -173,6 +173,7 @@ class Rules(msgspec.Struct, frozen=True, omit_defaults=True):
     drain: DrainRules | None = None
     fds: FdRules | None = None
     sqlite: tuple[str, ...] = ()  # its databases, relative to its folder: their write-ahead logs are watched
+    sqlite_probe: bool = False  # SQLite itself may be asked about them, by a process of its own
     priority: Literal["expendable", "normal", "protected"] = "normal"  # who goes first when the machine needs memory
 
     @property

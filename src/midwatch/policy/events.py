@@ -69,6 +69,8 @@ _POLICY = (
 _FDS = ("run_id pid start uptime_s total soft expected ratio floor10 peak10 by_kind top wal_conns close_wait "
         "deleted_bytes threads held_bytes restarts")  # fmt: skip
 
+_WAL = "run_id path wal_bytes db_bytes free_bytes level handles holders words do"
+
 _ENGINE = (
     ("daemon.started", "pid version services", "the daemon took its lock and its socket; `pid` is the keeper's"),
     ("daemon.stopped", "code", "the daemon ends; every service was stopped or left as asked"),
@@ -108,8 +110,9 @@ _ENGINE = (
     ("leak.found", "run_id kind level words rate low high ttl_s reasons", "it grows and gives nothing back"),
     ("leak.over", "run_id kind words", "that growth is over, or no longer to be told from noise"),
     ("fds.sign", "run_id rule level subject words", "its open descriptors show a fault (S1 to S7), once each"),
-    ("wal.warn", "run_id path wal_bytes db_bytes free_bytes level handles words", "a write-ahead log is too large"),
-    ("wal.ok", "run_id path wal_bytes db_bytes free_bytes level handles words", "that is over"),
+    ("wal.warn", _WAL, "a write-ahead log is too large or on a network; who has it open, what helps"),
+    ("wal.ok", _WAL, "that is over"),
+    ("wal.probe", "run_id path busy log_frames done_frames words", "what SQLite says of a log, when that changes"),
     ("fds.record", _FDS, "what it had open when that was seen (FDW-9)"),
     ("engine.fault", "run_id part error where decision over", "a bug of midwatch: this part only watches until `over`"),
     ("clock.stepped", "by_ms", "the wall clock jumped; durations and windows are not touched"),

@@ -57,7 +57,8 @@ class Known:
         self.record = 0
         self.looked_at = float("-inf")
         self.looking = False
-        self.counted_at = self.seen_at = 0.0
+        self.counted_at = 0.0
+        self.seen_at = float("-inf")
         self.looked = 0  # how many there were then
         self.trip: Tripped | None = None  # waits for the look that goes on record before it
         self.up_since: float | None = None
@@ -292,12 +293,27 @@ class Leaks:
                 msgspec.to_builtins(answer),
             })  # fmt: skip
         now = self._engine.machine.now().awake
-        ages = {
+        ages: dict[str, Any] = {
             "counted_s": round(now - known.counted_at, 1) if known.totals else None,
             "looked_s": round(now - known.seen_at, 1) if known.snapshot is not None else None,
         }
+        count, soft = self._engine.machine.open_fds(watch.tree.main.pid)
+        if count is not None:
+            ages |= {"total": count, "soft": soft, "counted_s": 0.0}
         return {"kinds": rows, "signs": [msgspec.to_builtins(sign) for sign in known.signs.values()],
                 "fds": {**record(watch, known, self._engine), **ages}}  # fmt: skip
+
+    def stale(self, watch: Watch) -> bool:
+        """Was the last look through its descriptors longer ago than a moment?"""
+        known = self._known.get(watch.service.spec.id)
+        now = self._engine.machine.now().awake
+        return known is not None and known.life == watch.run.id and now - known.seen_at >= defaults.FD_COUNT[1]
+
+    def looked(self, watch: Watch, snapshot: FdSnapshot | None) -> None:
+        """Somebody asked: a look out of turn."""
+        known = self._known.get(watch.service.spec.id)
+        if snapshot is not None and known is not None and known.life == watch.run.id:
+            self._seen(watch, known, snapshot)
 
     def totals(self, service: str) -> list[float]:
         """Its counts of descriptors of the last ten minutes."""

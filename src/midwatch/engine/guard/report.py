@@ -17,8 +17,13 @@ if TYPE_CHECKING:
     from midwatch.engine.core import Engine
 
 
-def of_service(engine: Engine, name: str) -> dict[str, Any]:
-    """A service: growth by kind, signs, the shape of its descriptors; `watched` False while it does not run."""
+async def of_service(engine: Engine, name: str) -> dict[str, Any]:
+    """A service: growth by kind, signs, the shape of its descriptors; `watched` False while it does not run. Who asks
+    gets a look of now, unless there was one a moment ago."""
+    watch = engine.guards.watches.get(name)
+    if watch is not None and engine.guards.leaks.stale(watch):
+        snapshot = await asyncio.get_running_loop().run_in_executor(None, engine.machine.fd_snapshot, watch.tree)
+        engine.guards.leaks.looked(watch, snapshot)
     service, watch = engine.services[name], engine.guards.watches.get(name)
     head: dict[str, Any] = {"service": name, "run_id": service.state.run, "pid": service.state.pid}
     if watch is None or watch.sample is None:
@@ -28,7 +33,8 @@ def of_service(engine: Engine, name: str) -> dict[str, Any]:
     shown = shape.describe(counts) if len(counts) > 1 else None
     lines = engine.guards.lines(service)
     held = {"held_bytes": watch.value, "quality": watch.sample.held.quality, **lines}
-    return {**head, "watched": True, "memory": held, **found, "shape": msgspec.to_builtins(shown)}
+    wal = engine.guards.wal.report(name)
+    return {**head, "watched": True, "memory": held, **found, "wal": wal, "shape": msgspec.to_builtins(shown)}
 
 
 async def of_process(engine: Engine, pid: int) -> dict[str, Any] | None:

@@ -118,6 +118,8 @@ def _field(key: str, value: Any) -> str:
         more = f" and {len(value) - _ROWS} more" if len(value) > _ROWS else ""
         rows = ", ".join(f"{count} x {target} ({kind})" for target, kind, count in value[:_ROWS])
         return f'{key}="{rows}{more}"'
+    if isinstance(value, list) and all(isinstance(row, dict) for row in value):
+        return ""  # its words say it; --json has it
     if isinstance(value, (list, tuple)):
         return f"{key}={','.join(map(str, value))}"
     if isinstance(value, dict):

@@ -39,8 +39,8 @@ def _ask(layout: Any, **question: Any) -> dict[str, Any]:
 
 def found(report: dict[str, Any]) -> bool:
     """Is there anything that a person should look at?"""
-    told = [row["finding"] for row in report["kinds"] if "finding" in row] + report["signs"]
-    return any(one["level"] != "note" for one in told)
+    told = [row["finding"] for row in report["kinds"] if "finding" in row] + report["signs"] + report.get("wal", [])
+    return any(one["level"] not in ("note", None) for one in told)
 
 
 def screen(report: dict[str, Any], room: int) -> list[str]:
@@ -57,6 +57,12 @@ def screen(report: dict[str, Any], room: int) -> list[str]:
                 lines += _said("", reason, room)
     for sign in report["signs"]:
         lines += _said(f"{sign['rule']} {sign['level']}", sign["words"], room)
+    for one in report.get("wal", []):
+        lines += _said(f"wal {one['level'] or 'ok'}", f"{one['path']}: {one['words']}", room)
+        if one["probe"] is not None:
+            lines += _said("", f"asked, SQLite says: {one['probe']['words']}", room)
+        for step in one["do"]:
+            lines += _said("do", step, room)
     for row in report["kinds"]:
         if "silence" in row:
             least = row["detectable_per_hour"]

@@ -139,14 +139,15 @@ def cgroup_mounts(data: bytes) -> dict[str, tuple[str, str]]:
         mine, kind = left.split(), right.split()
         if len(mine) < 6 or len(kind) < 3 or kind[0] not in ("cgroup", "cgroup2"):
             continue
-        place = (_unescape(mine[4]), _unescape(mine[3]))
+        place = (unescape(mine[4]), unescape(mine[3]))
         names = [""] if kind[0] == "cgroup2" else kind[2].split(",")
         for name in names:
             found.setdefault(name, place)
     return found
 
 
-def _unescape(path: str) -> str:
+def unescape(path: str) -> str:
+    """A path as mountinfo writes it."""
     for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
         path = path.replace(code, char)
     return path

@@ -9,7 +9,7 @@ import time
 
 from midwatch.machine.linux import confirm, meter
 from midwatch.machine.linux.hostmem import HostMemory
-from midwatch.machine.ports import Meter, Reading, Tree
+from midwatch.machine.ports import Meter, Opener, Reading, Tree
 from midwatch.machine.tree import Scanner
 from midwatch.model.identity import ProcId
 from midwatch.model.sample import HostSample
@@ -53,6 +53,18 @@ class Readings:
     def memory_basis(self) -> tuple[int, str]:
         """See ports."""
         return self._host_memory().basis()
+
+    def openers(self, paths: tuple[str, ...]) -> dict[str, list[Opener]]:
+        """See ports."""
+        from midwatch.machine.linux.openers import openers  # seldom needed
+
+        return openers(paths)
+
+    def remote(self, path: str) -> str:
+        """See ports."""
+        from midwatch.machine.linux.openers import remote
+
+        return remote(path)
 
     def pressure(self) -> int | None:
         """See ports."""

@@ -31,7 +31,7 @@ def holder(pid: int, boot: str, keeper: int, instance: str, group: str) -> Holde
     return Holder(
         ProcId(pid, stat.start, boot),
         command(pid),
-        _age(stat.start),
+        age(stat.start),
         _user(pid),
         stat.ppid,
         naming.printable(marker, naming.MARKER),
@@ -47,7 +47,8 @@ def command(pid: int) -> str:
     return naming.command(words, "" if words else procfs.comm(files.read_record(f"/proc/{pid}/stat") or b""))
 
 
-def _age(start: int) -> float:
+def age(start: int) -> float:
+    """Seconds since a start time, sleep of the machine included."""
     uptime = (files.read_record("/proc/uptime") or b"").split()
     if not uptime:
         return 0.0

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 
 from midwatch.machine.macos import libproc, structs
-from midwatch.machine.ports import Tree
+from midwatch.machine.ports import Opener, Tree
 from midwatch.machine.tree import Scanner
 from midwatch.model.sample import HostSample, Reading, TreeSample
 
@@ -53,6 +53,14 @@ class MacReadings:
     def memory_basis(self) -> tuple[int, str]:
         """See ports."""
         return structs.integer(self._lib.named("hw.memsize", 8)) or 0, "hw.memsize"
+
+    def openers(self, paths: tuple[str, ...]) -> dict[str, list[Opener]]:
+        """See ports: not built for macOS yet."""
+        return {path: [] for path in paths}
+
+    def remote(self, path: str) -> str:
+        """See ports: not built for macOS yet."""
+        return ""
 
     def pressure(self) -> int | None:
         """Poll `host_sample`."""
