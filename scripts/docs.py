@@ -27,7 +27,7 @@ def commands() -> str:
     group: Any = get_command(build())
     verbs: list[Verb] = [load(name) for name in VERBS]
     lines = [f"# Commands\n\n{ABOUT}\n", "| command | does |", "|---|---|"]
-    lines.append("| `midwatch` | services and the ten largest process trees of this machine; read-only |")
+    lines.append("| `midwatch` | the same as [`midwatch look`](#look) |")
     lines += [f"| [`midwatch {verb.name}`](#{verb.name}) | {verb.help} |" for verb in verbs]
     lines.append("\nEvery command takes `-h`. Shell completion: `midwatch --install-completion`.")
     for verb in verbs:

@@ -12,7 +12,7 @@ import pytest
 from tests.front.conftest import Daemon, Done
 
 import midwatch
-from midwatch.front.cli import declare, main, overview
+from midwatch.front.cli import declare, look, main
 
 Cli = Callable[..., Done]
 HEAVY = ("typer", "rich", "click", "pydantic", "psutil", "asyncio", "ssl")
@@ -59,7 +59,7 @@ def test_our_own_fault_is_no_traceback(cli: Cli, monkeypatch: pytest.MonkeyPatch
     def broken(json: bool) -> int:
         raise RuntimeError(f"boom {json}")
 
-    monkeypatch.setattr(overview, "overview", broken)
+    monkeypatch.setattr(look, "VERB", look.VERB._replace(run=broken))
     done = cli()
     assert done.code == 1
     assert "an error of our own (RuntimeError: boom False); please report it" in done.err
@@ -116,7 +116,7 @@ def test_interrupt_is_130(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(json: bool) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(overview, "overview", interrupted)
+    monkeypatch.setattr(look, "VERB", look.VERB._replace(run=interrupted))
     assert cli() == Done(130, "", "")
 
 

@@ -32,6 +32,7 @@ _PLACES = (
     "within",
 )  # a pattern asks for one of these at least
 HELPERS = frozenset({"mcp", "language-server", "browser", "model", "helper"})
+MOST_ASKED = 20_000
 MOST_PACKS = 256
 MOST_BYTES = 1 << 18  # of one pack
 
@@ -114,6 +115,7 @@ class Packs:
         self._rows = [(pack, pattern) for pack in self.all.values() for pattern in pack.process]
         self._exact: dict[tuple[str, str], list[int]] = {}
         self._loose: dict[str, list[int]] = {}
+        self._asked: dict[tuple[str, ...], Known | None] = {}  # copies of one server have the same arguments
         for number, (_, pattern) in enumerate(self._rows):
             self._index(number, pattern)
 
@@ -129,6 +131,14 @@ class Packs:
 
     def who(self, proc: Proc) -> Known | None:
         """The first pattern that holds, agents before helpers."""
+        key = proc.argv or (proc.name,)
+        if key not in self._asked:
+            if len(self._asked) >= MOST_ASKED:
+                self._asked.clear()
+            self._asked[key] = self._who(proc)
+        return self._asked[key]
+
+    def _who(self, proc: Proc) -> Known | None:
         found = argv.shape(proc)
         numbers: set[int] = set()
         for field in _PLACES:

@@ -28,6 +28,7 @@ _INTERPRETERS: tuple[tuple[re.Pattern[str], set[str], set[str]], ...] = (
     (re.compile(r"(ruby|perl|php|java)(\d+(\.\d+)*)?"), {"-r", "-I", "-cp", "-classpath"}, {"-e"}),
 )
 _SHELLS = re.compile(r"(ba|da|z|k|a|tc|c)?sh|fish|nu|elvish|xonsh|pwsh")
+_COMMON = {"__main__", "main", "index", "server", "cli", "app", "run", "start", "manage", "worker", "entry"}
 _RUNNERS: dict[str, tuple[str, ...]] = {
     "npx": (), "bunx": (), "uvx": (), "pipx": ("run",), "npm": ("exec", "x"), "pnpm": ("dlx", "exec"),
     "yarn": ("dlx", "exec"), "bun": ("x",), "uv": ("x", "tool"),
@@ -145,6 +146,14 @@ def passes(path: str, inner: str) -> bool:
     )
 
 
+def _told(path: str) -> str:
+    """The last part of a script's path, with the folder before it where that part is what everybody calls it."""
+    parts = path.rstrip("/").split("/")
+    return (
+        "/".join(parts[-2:]) if parts[-1].partition(".")[0] in _COMMON and parts[-2:-1] != [""] else parts[-1]
+    )
+
+
 def _same(part: str, want: str) -> bool:
     return fnmatchcase(part, want) if "*" in want else part == want  # most have none: six times faster
 
@@ -164,7 +173,7 @@ def label(proc: Proc) -> str:
         return f"[{proc.name}]"
     for text, words in ((found.package, 0), (found.module, 1), (found.script, 1)):
         if text:
-            name = text if text is found.package else text.rstrip("/").rsplit("/", 1)[-1]
+            name = text if text is found.package else _told(text)
             command = found.command if words and re.fullmatch(r"[a-z][a-z0-9_-]{0,23}", found.command) else ""
             return " ".join(part for part in (found.program, name, command) if part)
     command = found.command

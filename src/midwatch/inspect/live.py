@@ -21,6 +21,8 @@ from typing import Literal
 
 from midwatch.inspect import procs
 from midwatch.inspect.sources import READ_BYTES, RUN_SECONDS, Ran, Table
+from midwatch.model.look import Proc
+from midwatch.policy import defaults_inspect as figures
 
 _ERR_BYTES = 65536
 _QUIET = {"LC_ALL": "C", "LANG": "C", "SYSTEMD_PAGER": "", "PAGER": "cat", "SYSTEMD_COLORS": "0"}
@@ -36,6 +38,7 @@ class Live:
         self._proc = proc
         self._table: Table | None = None
         self._lock = threading.Lock()
+        self._found: dict[int, Proc] = {}
 
     @property
     def platform(self) -> Literal["linux", "darwin"]:
@@ -63,8 +66,40 @@ class Live:
         """See sources; taken at the first question."""
         with self._lock:
             if self._table is None:
-                self._table = self._look()
+                self._table = self._patiently()
             return self._table
+
+    def partial(self) -> Table:
+        """Those seen until now, without waiting for the rest."""
+        if self._table is not None:
+            return self._table
+        found = dict(self._found.copy())
+        words = (
+            f"only {len(found)} processes were read in time: the machine is slow, or one holds up who asks"
+        )
+        return Table(found, time.time(), (words,))
+
+    def _patiently(self) -> Table:
+        """In a thread: /proc/PID/cmdline waits for the process's memory lock, for ever when its disk is gone."""
+        done: list[Table | Exception] = []
+
+        def work() -> None:
+            try:
+                done.append(self._look())
+            except Exception as error:  # noqa: BLE001 - raised below, where somebody can catch it
+                done.append(error)
+
+        worker = threading.Thread(target=work, name="table", daemon=True)
+        worker.start()
+        known = -1
+        while worker.is_alive() and len(self._found) != known:
+            known = len(self._found)
+            worker.join(figures.TABLE_STALL)
+        if not done:
+            return self.partial()
+        if isinstance(done[0], Exception):
+            raise done[0]
+        return done[0]
 
     def _look(self) -> Table:
         if self.platform == "darwin":
@@ -72,7 +107,7 @@ class Live:
             from midwatch.machine.macos.libproc import Libproc
 
             return macprocs.table(Libproc())
-        return procs.table(self._proc)
+        return procs.table(self._proc, None, self._found)
 
     def _path(self, path: str) -> str:
         return self._proc + path[5:] if path.startswith("/proc/") else path

@@ -24,12 +24,14 @@ _KERNEL_THREAD = 0x00200000  # PF_KTHREAD in field 9 of stat
 _PTS, _TTY, _TTYS = range(136, 144), 4, 64  # device majors; tty and ttyS share one
 
 
-def table(proc: str = "/proc", counters: Counters | None = None) -> Table:
-    """Everybody who can be seen now."""
+def table(
+    proc: str = "/proc", counters: Counters | None = None, found: dict[int, Proc] | None = None
+) -> Table:
+    """Everybody who can be seen now; `found` is filled as it goes, for who cannot wait until the end."""
     counters = counters or Counters(procfs.kernel_version(os.uname().release))
     at = time.time()
     booted = at - time.clock_gettime(time.CLOCK_BOOTTIME)
-    found: dict[int, Proc] = {}
+    found = {} if found is None else found
     denied = 0
     for pid in _pids(proc):
         try:

@@ -42,9 +42,7 @@ def _dispatch(words: list[str]) -> int:
     if words and words[0] == "--version":
         return _version(words[1:])
     if not words or words == ["--json"]:
-        from midwatch.front.cli.overview import overview
-
-        return overview(json=bool(words))
+        return load("look").run(json=bool(words))
     if words[0] in VERBS:
         verb = load(words[0])
         values = _quick(verb, words[1:])

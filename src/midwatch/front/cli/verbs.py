@@ -12,6 +12,7 @@ from midwatch.front.cli.declare import Verb
 ABOUT = "Keeps long-running processes alive and can prove why each one died."
 
 VERBS = (
+    "look",
     "run",
     "up",
     "down",
@@ -27,6 +28,8 @@ VERBS = (
     "events",
     "why",
     "leaks",
+    "exec",
+    "sweep",
     "check",
     "schema",
     "unit",
