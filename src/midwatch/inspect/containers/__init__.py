@@ -23,7 +23,7 @@ from midwatch.inspect.sources import Sources
 from midwatch.policy import defaults_inspect as figures
 
 __all__ = ["Container", "Engine", "NoEngine", "Picture", "Quick", "Seen", "Stack", "Target", "Unlimited", "Usage",
-           "Volumes", "idle_stacks", "quick", "see", "stop"]  # fmt: skip
+           "Volumes", "idle_stacks", "quick", "see", "stop", "vm_app"]  # fmt: skip
 
 _START = "start the engine, or name its socket in DOCKER_HOST"
 
@@ -104,6 +104,13 @@ def idle_stacks(sources: Sources, seconds: float = 1.0) -> list[Stack]:
     time.sleep(max(0.0, seconds - (time.monotonic() - began)))
     after = _look(sources, figures.CONTAINERS_SECONDS)
     return stacks(before, after, sources.now(), time.monotonic() - began)
+
+
+def vm_app(sources: Sources) -> str:
+    """The app whose virtual machine holds most, as DOC-7 names it; "" when there is none."""
+    from midwatch.inspect.containers import vm
+
+    return vm.vm_app(sources)
 
 
 def _look(sources: Sources, seconds: float, *, short: bool = False) -> Seen:

@@ -61,7 +61,8 @@ def vm_app(sources: Sources) -> str:
 
 
 def _machine(proc: Proc, procs: Iterable[Proc]) -> Machine | None:
-    held, measured = (proc.held, "held") if proc.held is not None else (proc.rss, "resident")
+    held = proc.held if proc.held is not None else proc.rss
+    measured = "held" if proc.held is not None and proc.quality in ("exact", "approximate") else "resident"
     if held is None:
         return None
     line = proc.command
