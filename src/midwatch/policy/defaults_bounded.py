@@ -22,7 +22,7 @@ def _figure(name: str, value: T, unit: str, why: str, test: str) -> T:
     return value
 
 
-_TEXT, _LIMITS, _EXEC = (f"test_{name}.py::" for name in ("text", "limits", "exec"))
+_TEXT, _LIMITS, _EXEC = (f"test_{name}.py::" for name in ("text", "limits", "bounded_exec"))
 _PIN = "test_figures.py::test_figures_that_no_decision_depends_on"
 
 # -- what of a result goes inline
