@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import midwatch.bounded as bounded
+from midwatch import bounded
 
 
 def test_public_names() -> None:
@@ -19,7 +19,8 @@ def test_importing_it_loads_nothing_heavy() -> None:
     code = "import sys; from midwatch.bounded import run; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    assert not loaded & {"asyncio", "ssl", "typer", "rich", "psutil", "sqlite3", "midwatch.engine", "logging", "tempfile"}
+    heavy = {"asyncio", "ssl", "typer", "rich", "psutil", "sqlite3", "midwatch.engine", "logging", "tempfile"}
+    assert not loaded & heavy
     bare = "import sys; import midwatch.bounded; print(*(m for m in sys.modules if m.startswith('midwatch')))"
     done = subprocess.run([sys.executable, "-c", bare], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["midwatch", "midwatch.bounded"]

@@ -26,7 +26,7 @@ def test_the_defaults_are_those_of_the_specification() -> None:
 def test_what_is_no_bound_is_refused(name: str, value: object) -> None:
     """0, negative, nothing, infinite: there is no 'unlimited', and the message says which value it is."""
     with pytest.raises(ValueError, match=name):
-        Limits(**{name: value})
+        Limits(**{name: value})  # type: ignore[arg-type]
 
 
 def test_a_cap_that_holds_no_preview_is_refused() -> None:

@@ -14,8 +14,8 @@ def test_both_ends_are_exact(sizes: list[int], start: int, end: int) -> None:
     """However a stream is cut into reads, its first and last bytes are the stream's."""
     tape = Tape(start, end, 70, count=True)
     stream = bytearray()
-    for number, size in enumerate(sizes):
-        size = min(size, len(tape.buffer))
+    for number, wanted in enumerate(sizes):
+        size = min(wanted, len(tape.buffer))
         chunk = bytes((number * 7 + at) % 256 for at in range(size))
         tape.buffer[:size] = chunk
         tape.took(size)

@@ -9,18 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from midwatch.bounded.arun import arun
+    from midwatch.bounded.asynchronous import arun
     from midwatch.bounded.cancel import Cancel
     from midwatch.bounded.holders import Holder
     from midwatch.bounded.limits import Limits
     from midwatch.bounded.result import Result, Stream
-    from midwatch.bounded.run import run
+    from midwatch.bounded.running import run
 
 __all__ = ["Cancel", "Holder", "Limits", "Result", "Stream", "arun", "run"]
 
 _WHERE = {
     "Cancel": "cancel", "Holder": "holders", "Limits": "limits", "Result": "result", "Stream": "result",
-    "arun": "arun", "run": "run",
+    "arun": "asynchronous", "run": "running",
 }  # fmt: skip
 
 

@@ -74,6 +74,7 @@ SEARCH_FILES = _figure("SEARCH_FILES", 200_000, "files", "more is a search throu
 SEARCH_BIG = _figure("SEARCH_BIG", 10 * MIB, "bytes", "larger files are skipped unless asked for", _SEARCH + "test_large_files_are_skipped_unless_asked_for")
 SEARCH_NOTICE = _figure("SEARCH_NOTICE", 1536, "bytes", "the last line of a search: what was found and left out; counted in its cap", _SEARCH + "test_the_text_fits_its_cap")
 SEARCH_MEMORY = _figure("SEARCH_MEMORY", 256 * MIB, "bytes of address space", "of the worker: no pattern can make it grow further", _PIN)
+FILE_SCAN = _figure("FILE_SCAN", 5.0, "s", "counting to a line of a file without an index: 10 GB; then it has to be read by offset", "test_spool_file.py::test_counting_ends_at_its_time")
 IMAGE_BYTES = _figure("IMAGE_BYTES", 5 * MIB, "bytes", "what providers accept for one image", "test_image.py::test_an_image_is_judged_by_its_header")
 IMAGE_PIXELS = _figure("IMAGE_PIXELS", 40_000_000, "pixels", "160 MB once decoded; a bomb of 200 kB can have a thousand times as many", "test_image.py::test_an_image_is_judged_by_its_header")
 

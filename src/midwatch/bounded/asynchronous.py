@@ -14,7 +14,7 @@ from typing import Unpack
 
 from midwatch.bounded.cancel import Cancel
 from midwatch.bounded.result import Result
-from midwatch.bounded.run import Command, Options, run
+from midwatch.bounded.running import Command, Options, run
 
 
 async def arun(cmd: Command, *, cancel: Cancel | None = None, **options: Unpack[Options]) -> Result:
