@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -44,7 +45,9 @@ def stream(kind, reading):
         return slave
     if kind == "null":
         return os.open(os.devnull, os.O_RDWR)
-    return os.open(kind, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    if kind.startswith("/dev/fd/"):
+        return int(kind[8:])
+    return os.open(kind, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOCTTY, 0o600)
 slave = -1
 if "pty" in spec["streams"]:
     master, slave = pty.openpty()
@@ -55,7 +58,7 @@ def before():
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 child = subprocess.Popen(spec["argv"], executable=spec["exe"], stdin=fds[0], stdout=fds[1], stderr=fds[2],
                          start_new_session=spec["setsid"], preexec_fn=before, env={**os.environ, **spec["env"]},
-                         pass_fds=tuple(spec["pass"]))
+                         pass_fds=tuple(spec["pass"]), user=spec.get("user"))
 for fd in set(fds):
     os.close(fd)
 for one in kept:
@@ -100,6 +103,8 @@ class Zoo:
         self.env = {**os.environ, "ZOO": self.mark}
         self.env.pop("MIDWATCH_RUN", None)
         self.pids: dict[str, int] = {}
+        self.kept: list[socket.socket] = []
+        self.fds: list[int] = []
         self._started: list[subprocess.Popen[Any]] = []
         self.bin = folder / "bin"
         self.bin.mkdir()
@@ -127,11 +132,12 @@ class Zoo:
         keeper: tuple[str, ...] = (),
         options: dict[str, Any] | None = None,
         passed: tuple[int, ...] = (),
+        user: int | None = None,
     ) -> subprocess.Popen[Any]:
         """An animal whose owner lives and holds the other ends of its streams; the owner is returned."""
         spec = {
             "argv": argv or [sys.executable, str(self.server)], "exe": exe, "streams": streams, "setsid": setsid,
-            "nohup": nohup, "env": env or {}, "subreaper": False, "pass": passed,
+            "nohup": nohup, "env": env or {}, "subreaper": False, "pass": passed, "user": user,
         }  # fmt: skip
         owner = self.start(
             [*keeper, sys.executable, "-c", KEEPER, json.dumps(spec)], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL,
@@ -184,6 +190,10 @@ class Zoo:
 
     def close(self) -> None:
         """End every animal."""
+        for link in self.kept:
+            link.close()
+        for fd in self.fds:
+            os.close(fd)
         for child in self._started:
             if child.poll() is None:
                 child.kill()

@@ -132,3 +132,10 @@ CRASH_DAYS = _figure("CRASH_DAYS", 7.0, "days", "DOC-10", _C + "test_counts_of_t
 CRASH_COUNT = _figure("CRASH_COUNT", (3, 7), "crashes of one kind: warn, fail", "DOC-10: two a week are tolerable", _C + "test_counts_of_the_scenario")
 CRASH_RUNNING = _figure("CRASH_RUNNING", 3, "days running", "DOC-10: daily is a pattern", _C + "test_counts_of_the_scenario")
 REPORTS = _figure("REPORTS", 400, "files", "a Mac keeps years of them; the newest by name", _C + "test_many_reports_are_bounded")
+
+# -- doctor: services
+_U, _S = "doctor/test_units.py::", "doctor/test_services.py::"
+UNIT_FILES = _figure("UNIT_FILES", 100, "files of a folder", "nobody writes so many units by hand", _U + "test_a_folder_of_units_is_bounded")
+MANAGER_SECONDS = _figure("MANAGER_SECONDS", 6.0, "s for launchctl", "one question a job, 10-50 ms each", _U + "test_a_slow_launchctl_is_said")
+LOOP_STARTS = _figure("LOOP_STARTS", 5, "starts", "fewer may be a deployment", _U + "test_a_few_starts_are_no_loop")
+RESTARTS_HOUR = _figure("RESTARTS_HOUR", (5.0, 20.0), "restarts an hour: warn, fail", "DOC-18", _S + "test_rates_since_the_boot")
