@@ -73,7 +73,7 @@ class Recorded:
 
     def names(self, folder: str, limit: int = 10_000) -> list[str]:
         """See sources."""
-        found = {name.removesuffix(".link") for name in os.listdir(self._file(folder))}
+        found = {name.removesuffix(".link").removesuffix(".size") for name in os.listdir(self._file(folder))}
         return sorted(found)[:limit]
 
     def link(self, path: str) -> str:

@@ -70,13 +70,13 @@ def _walk(sources: Sources, path: str, deep: int) -> Iterator[tuple[str, int]]:
     """Every file below, with its size."""
     try:
         names = sources.names(path, figures.LOOK_FOLDERS)
-    except NotADirectoryError:
+    except PermissionError:
+        return
+    except OSError:  # no folder
         try:
             yield path, sources.size(path)[0]
         except OSError:
             pass
-        return
-    except OSError:
         return
     for name in names if deep > 0 else ():
         inner = f"{path}/{name}"
