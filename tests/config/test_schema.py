@@ -38,6 +38,8 @@ def alone(key: Key, value: str) -> str:
     for group, needed in (*shorts, ("drain.signal", "'USR1'")):
         if key.parts[0] == group.split(".")[0] and key.path not in (group, "drain.command"):
             lines.append(f"{group} = {needed}")
+    if key.path == "fds.per_unit":
+        lines += ["health.http = 'http://h/'", "health.json_active = 'active'"]
     if key.path == "oneshot":
         lines.append("restart = {}")
     return "[service.web]\n" + "\n".join(lines) + "\n[service.db]\ncommand = 'true'\n"

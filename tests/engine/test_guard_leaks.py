@@ -7,9 +7,11 @@ from typing import Any
 
 from tests.engine.conftest import Stagehand, a_spec
 
+from midwatch.engine.asking import _judge
 from midwatch.engine.guard.sampler import Sampler
+from midwatch.engine.run import Run
 from midwatch.model.finding import FdSnapshot
-from midwatch.model.service import FdRules, MemoryLines
+from midwatch.model.service import FdRules, MemoryLines, Probe
 
 MIB, GIB = 1 << 20, 1 << 30
 
@@ -116,3 +118,75 @@ def test_floors_survive_the_engine(bare: Stagehand) -> None:
     bare.exits(code=1)
     bare.pass_time(30)
     assert guards.leaks._known["p/a"].series["memory, slow"].floors == []
+
+
+LOADED = Probe(http="http://127.0.0.1:1/", json_active="sessions.active", every=1e9)  # never asked here
+
+
+def work(stage: Stagehand, guards: Sampler, hours: float, sessions: float, each: float) -> None:
+    """Hours in which its sessions become more, and its memory and descriptors with them."""
+    process, watch = stage.machine.procs[stage.pid()], guards.watches["p/a"]
+    for minute in range(int(hours * 60)):
+        stage.machine.advance(60.0)
+        watch.run.active = 10 + sessions * minute / 60
+        process.held_bytes = int((100 + each * watch.run.active) * MIB)
+        process.fds = int(20 + watch.run.active)
+        sample = watch.meter.read(stage.machine.awake)
+        watch.take(sample)
+        stage.do(partial(guards.leaks.take, watch, sample))
+
+
+def test_what_grows_with_its_load_is_no_leak(bare: Stagehand) -> None:
+    """Guards 8.3, the load gate: more sessions need more memory; the same growth at a steady load is a leak."""
+    guards = started(bare, memory=MemoryLines(hard=GIB), health=LOADED)
+    work(bare, guards, 11, sessions=10, each=6)
+    assert bare.events("leak.found") == []
+    rows = {row["kind"]: row for row in guards.leaks.report(guards.watches["p/a"])["kinds"]}
+    assert not any(kind.startswith("load") for kind in rows), "an input, not a finding"
+    assert rows["memory, slow"]["silence"]["failed"] == "load"
+    assert "more work, not more waste" in rows["memory, slow"]["silence"]["words"]
+    before = guards.leaks._known["p/a"].series["load of memory, slow"].floors
+    bare.do(lambda: guards.kept.save(whole=True))
+    bare.engine_dies()
+    guards = bare.boot().guards
+    bare.do(guards.start)
+    bare.pass_time(10)
+    assert guards.leaks._known["p/a"].series["load of memory, slow"].floors == before, "it outlives the engine"
+
+
+def test_a_leak_at_a_steady_load_is_found(bare: Stagehand) -> None:
+    """Guards 8.4: with its load known, the finding says that this does not rise."""
+    guards = started(bare, memory=MemoryLines(hard=GIB), health=LOADED)
+    guards.watches["p/a"].run.active = 5.0
+    feed(bare, guards, 11, 200 * MIB, rate=60)
+    (found, *_) = bare.events("leak.found")
+    assert "its load does not rise" in found["reasons"]
+
+
+def test_units_under_way_are_expected(bare: Stagehand) -> None:
+    """FDW-4, FDW-5: base + units x descriptors each; only what is over twice that is said, with its sum."""
+    guards = started(bare, health=LOADED, fds=FdRules(per_unit=2.0))
+    process, watch = bare.machine.procs[bare.pid()], guards.watches["p/a"]
+    process.table, watch.run.active = FdSnapshot(0.0, ()), 0.0
+    process.fds = 40
+    feed(bare, guards, 0.2, 50 * MIB)
+    watch.run.active, process.fds = 50.0, 160
+    feed(bare, guards, 0.2, 50 * MIB)
+    bare.pass_time(1)
+    assert [sign for sign in bare.events("fds.sign") if sign["rule"] == "ratio"] == []
+    assert guards.leaks.report(watch)["fds"]["expected"] == 140
+    process.fds = 300
+    feed(bare, guards, 0.2, 50 * MIB)
+    bare.pass_time(1)
+    (sign,) = [sign for sign in bare.events("fds.sign") if sign["rule"] == "ratio"]
+    assert "140 expected (base 40 + 50 under way x 2): 2.1 times" in sign["words"]
+
+
+def test_a_probe_tells_the_units_under_way(bare: Stagehand) -> None:
+    """HLT-5: the field that a health probe reads anyway; a field that is missing says nothing."""
+    run = Run("p.a.1", "p/a", a_spec().launch, "m")
+    probe = Probe(http="http://h/", json_active="queue.active")
+    assert _judge(probe, run, "health", 200, b'{"queue": {"active": 7}}').ok
+    assert run.active == 7.0
+    assert _judge(probe, run, "health", 200, b"{}").ok
+    assert run.active is None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from tests.system.conftest import Instance, quiet
-from tests.system.watching import PYTHON, events, seen, until
+import socket
+
+from tests.system.conftest import Instance, quiet, wait_for
+from tests.system.watching import PYTHON, call, events, seen, until
 
 LEAK = """
 import os, time
@@ -44,4 +46,35 @@ def test_twenty_descriptors_a_second_are_restarted_before_emfile(instance: Insta
     (spent,) = seen(instance, "budget.exhausted", "a")
     assert spent["budget"] == "fds"
     assert len(events(instance, "run.exited", "a")) == 1
+    quiet(instance)
+
+
+SERVER = """
+import http.server
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = b'{"sessions": {"active": 7}}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *args):
+        pass
+server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+open("port", "w").write(str(server.server_port))
+server.serve_forever()
+"""
+
+
+def test_the_load_of_the_leak_watch_comes_from_its_health_probe(instance: Instance) -> None:
+    """Guards 8.4, FDW-4: the units under way that a service tells its health probe reach `leaks`."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    (instance.folder / "serve.py").write_text(SERVER.replace('("127.0.0.1", 0)', f'("127.0.0.1", {port})'))
+    health = f'{{ http = "http://127.0.0.1:{port}/", json_active = "sessions.active", every = "500ms" }}'
+    instance.up(
+        f'[service.a]\ncommand = [{PYTHON}, "serve.py"]\nhealth = {health}\nfds = {{ per_unit = 2 }}\n', "--no-wait"
+    )
+    wait_for(lambda: (call(instance, "leaks", service="p/a")["fds"] or {}).get("units") == 7, "its units are known")
+    assert events(instance, "engine.fault", "a") == []
     quiet(instance)

@@ -51,5 +51,8 @@ def make_fds(report: Report, values: Values) -> FdRules | None:
     if warn > act:
         written = "fds.warn" if "fds.warn" in values.given else "fds.act"
         report.error(values.path(written), f"warned at {warn:.0%}, but urgent at {act:.0%}", "the warning comes first")
-    found = FdRules(warn, act, values["fds.pools"] or {}, values["fds.action"])
+    each = values["fds.per_unit"]
+    if each is not None and values["health.json_active"] is None and values["deep.json_active"] is None:
+        report.error(values.path("fds.per_unit"), "nobody counts the units", "give health.http and health.json_active")
+    found = FdRules(warn, act, values["fds.pools"] or {}, values["fds.action"], each)
     return None if found == FdRules() else found

@@ -54,6 +54,13 @@ GUARDS: tuple[Key, ...] = (
         '{ "state.db" = 4 }',
     ),
     Key(
+        "fds.per_unit",
+        k.NUMBER,
+        Unset("not known"),
+        "how many files one unit under way takes (see health.json_active): so many more are expected",
+        "2.5",
+    ),
+    Key(
         "sqlite.files",
         c.TEXTS,
         Unset("none"),

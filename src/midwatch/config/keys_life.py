@@ -27,7 +27,10 @@ def _targets(group: str, so: str) -> tuple[Key, ...]:
 def _progress(group: str) -> tuple[Key, ...]:
     """Several weak signals make a strong one: work waits, nothing is under way, the count of what is done stands."""
     waiting = "with json_counter: the dotted path of how much work waits; without any the counter need not rise"
-    active = "with json_counter: the dotted path of how much is under way; with some the counter need not rise"
+    active = (
+        "with http: the dotted path of how much is under way; with some json_counter need not rise, and what grows "
+        "with it is no leak"
+    )
     return (
         Key(f"{group}.json_waiting", k.TEXT, UNUSED, waiting, '"queue.waiting"'),
         Key(f"{group}.json_active", k.TEXT, UNUSED, active, '"queue.active"'),

@@ -133,6 +133,12 @@ def _share(value: object) -> float:
     return float(value)
 
 
+def _positive(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 100_000:
+        raise wrong("a number above 0", value)
+    return float(value)
+
+
 def choice(*words: str) -> Kind:
     """One of a few words."""
 
@@ -251,6 +257,7 @@ SHARE = Kind(
     _share,
     str,
 )
+NUMBER = Kind("a number", {"type": "number", "exclusiveMinimum": 0, "maximum": 100_000}, _positive, "{:g}".format)
 SIGNAL = Kind(
     "a signal",
     {"anyOf": [{"enum": [*SIGNALS, *("SIG" + name for name in SIGNALS)]}, {"type": "integer"}]},

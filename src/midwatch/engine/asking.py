@@ -100,6 +100,9 @@ def _judge(probe: Probe, run: Run, kind: str, status: int, body: bytes) -> Answe
         words = f"{words}, {probe.json_status} is {str(value)[:80]!r}"
         if value != "ok":
             return Answer(False, words)
+    if probe.json_active is not None:
+        active = _field(body, probe.json_active)
+        run.active = float(active) if isinstance(active, int | float) else None  # also the load of the leak watch
     if probe.json_counter is not None:
         count = _field(body, probe.json_counter)
         if isinstance(count, int | float):  # a missing one says nothing

@@ -24,8 +24,8 @@ class Run:
     """A run that was asked for. `proc` is None until the keeper has answered."""
 
     __slots__ = (
-        "adopted", "answers", "containment", "counters", "dropped", "exited", "gate", "id", "launch", "marker",
-        "placed", "proc", "released", "service", "spawned_wall", "status", "streams", "tree", "warm",
+        "active", "adopted", "answers", "containment", "counters", "dropped", "exited", "gate", "id", "launch",
+        "marker", "placed", "proc", "released", "service", "spawned_wall", "status", "streams", "tree", "warm",
     )  # fmt: skip
 
     def __init__(self, run_id: str, service: str, launch: Launch, marker: str) -> None:
@@ -39,6 +39,7 @@ class Run:
         self.tree: Tree | None = None
         self.streams: dict[str, dict[str, str]] = {}
         self.spawned_wall = 0.0
+        self.active: float | None = None  # units at work, as its probe said last (json_active); None: not known
         self.counters: dict[str, float] = {}  # what the json_counter of each kind of probe said last
         self.answers: deque[dict[str, Any]] = deque(maxlen=ANSWERS)  # of its probes, the newest last
         self.status = ""  # what it said last with STATUS=

@@ -147,6 +147,7 @@ class FdRules(msgspec.Struct, frozen=True, omit_defaults=True):
     act: float = 0.85
     pools: dict[str, int] = {}
     action: Literal["warn", "restart"] = "warn"
+    per_unit: float | None = None  # descriptors that one unit under way takes (FDW-4)
 
 
 class Rules(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -67,7 +67,7 @@ _POLICY = (
 )  # fmt: skip
 
 _FDS = ("run_id pid start uptime_s total soft expected ratio floor10 peak10 by_kind top wal_conns close_wait "
-        "deleted_bytes threads held_bytes restarts")  # fmt: skip
+        "deleted_bytes threads held_bytes restarts units requests")  # fmt: skip
 
 _WAL = "run_id path wal_bytes db_bytes free_bytes level handles holders words do"
 

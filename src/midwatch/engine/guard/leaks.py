@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from midwatch.engine.guard.known import LOAD, Known, by_kind, louder, record, tier_of, units
 from midwatch.model.event import Eased, Tripped
 from midwatch.model.finding import FdSnapshot, Finding, Sign, Silence, Tier
 from midwatch.model.sample import TreeSample
@@ -26,46 +27,6 @@ if TYPE_CHECKING:
     from midwatch.engine.core import Engine
     from midwatch.engine.guard.sampler import Sampler
     from midwatch.engine.guard.watch import Watch
-
-_SHAPE = 120  # counts of ten minutes, for `leaks`
-_TOP = 20
-
-
-class Known:
-    """What is known of one service's growth."""
-
-    __slots__ = (
-        "again_at", "answers", "base", "counted_at", "half", "life", "limits", "looked", "looked_at", "looking",
-        "record", "room", "said", "seen_at", "series", "signs", "snapshot", "totals", "trip", "up_since", "urgent",
-    )  # fmt: skip
-
-    def __init__(self) -> None:
-        self.series: dict[str, Series] = {}  # by kind, and the tier for memory
-        self.answers: dict[str, Finding | Silence] = {}
-        self.begin("")
-
-    def begin(self, life: str) -> None:
-        """Another run: what was said of the last one is history."""
-        self.life = life
-        self.limits: dict[str, float | None] = {}
-        self.answers.clear()
-        self.totals: deque[int] = deque(maxlen=_SHAPE)
-        self.base: list[tuple[float, int]] = []
-        self.half: dict[int, float] = {}
-        self.signs: dict[tuple[str, str], Sign] = {}
-        self.snapshot: FdSnapshot | None = None
-        self.record = 0
-        self.looked_at = float("-inf")
-        self.looking = False
-        self.counted_at = 0.0
-        self.seen_at = float("-inf")
-        self.looked = 0  # how many there were then
-        self.trip: Tripped | None = None  # waits for the look that goes on record before it
-        self.up_since: float | None = None
-        self.again_at = float("-inf")  # before that nobody is told of "hard" a second time
-        self.urgent = False  # it was told by a count between two samples
-        self.room = ""  # level of the head-room that was said
-        self.said: set[str] = set()  # kinds of which a growth was told to the policy
 
 
 class Leaks:
@@ -99,8 +60,21 @@ class Leaks:
         if series is None:
             series = known.series[key] = Series(kind)
         known.limits[key] = limit
+        load = self._load(watch, known, key, tier, at)
         if fold(series, tier, watch.run.id, at, value):
-            self._answer(watch, known, key, judge(tier, series, limit), limit)
+            self._answer(watch, known, key, judge(tier, series, limit, load), limit)
+
+    def _load(self, watch: Watch, known: Known, key: str, tier: Tier, at: float) -> Series | None:
+        """Floors of the units under way, folded alongside; None: its probes do not tell."""
+        rules = watch.service.spec.rules
+        if not any(probe is not None and probe.json_active is not None for probe in (rules.health, rules.deep)):
+            known.series.pop(LOAD + key, None)
+            return None
+        load = known.series.get(LOAD + key)
+        if load is None:
+            load = known.series[LOAD + key] = Series("load")
+        fold(load, tier, watch.run.id, at, watch.run.active)
+        return load
 
     def _answer(self, watch: Watch, known: Known, key: str, new: Finding | Silence, limit: float | None) -> None:
         """Say a finding once, louder when it has become worse, and its end."""
@@ -136,7 +110,7 @@ class Leaks:
                 known.up_since = at
             age = at - known.up_since
             if age <= defaults.FD_BASE[1] and (not known.base or age - known.base[-1][0] >= defaults.SAMPLE_DETAIL):
-                known.base.append((age, count))
+                known.base.append((age, max(0, count - round(units(watch)[1]))))
         self._fold(watch, known, "total", "descriptors", signs.tier_of("total"), at, count, sample.fd_limit)
         self._room(watch, known, sample)
         since = at - known.looked_at
@@ -240,7 +214,7 @@ class Leaks:
 
     def _kinds(self, watch: Watch, known: Known, kinds: dict[str, int], at: float) -> None:
         limit = watch.sample.fd_limit if watch.sample is not None else None
-        for kind in {*kinds, *_by_kind(known)}:
+        for kind in {*kinds, *by_kind(known)}:
             tier = signs.tier_of(kind)
             self._fold(watch, known, kind, kind, tier, at, kinds.get(kind, 0), limit)
 
@@ -258,7 +232,9 @@ class Leaks:
         if (low := signs.low_limit(limit)) is not None:
             found.append(low)
         ground = signs.base(known.base)
-        if ground is not None and known.totals and (over := signs.ratio(known.totals[-1], ground)) is not None:
+        active, each = watch.run.active, rules.per_unit if rules is not None else None
+        parts = {"under way": (active, each)} if each and active is not None else None
+        if ground is not None and known.totals and (over := signs.ratio(known.totals[-1], ground, parts)) is not None:
             found.append(over)
         return self._signs(watch, known, found)
 
@@ -266,7 +242,7 @@ class Leaks:
         """New ones are said, with the record of what was open (FDW-9)."""
         new = {(sign.rule, sign.subject): sign for sign in found}
         engine, run = self._engine, watch.run.id
-        fresh = [sign for key, sign in new.items() if _louder(sign, known.signs.get(key))]
+        fresh = [sign for key, sign in new.items() if louder(sign, known.signs.get(key))]
         known.signs = new
         for sign in fresh:
             fields = {"rule": sign.rule, "level": sign.level, "subject": sign.subject, "words": sign.words}
@@ -283,8 +259,11 @@ class Leaks:
         known = self._known.get(watch.service.spec.id) or Known()
         rows = []
         for key, series in known.series.items():
-            tier = _tier(key)
-            answer = known.answers.get(key) or judge(tier, series, known.limits.get(key))
+            if key.startswith(LOAD):
+                continue
+            tier = tier_of(key)
+            load = known.series.get(LOAD + key)
+            answer = known.answers.get(key) or judge(tier, series, known.limits.get(key), load)
             least = detectable(tier, series)
             rows.append({
                 "kind": key, "unit": tier.unit, "bucket_s": tier.bucket, "floors": len(series.floors),
@@ -347,39 +326,3 @@ class Leaks:
             known = self._known[name] = Known()
             known.series = kinds
             known.life = next((one.life for one in kinds.values()), "")
-
-
-def _by_kind(known: Known) -> set[str]:
-    return {key for key in known.series if key != "total" and not key.startswith("memory, ")}
-
-
-def _tier(key: str) -> Tier:
-    if key.startswith("memory, "):
-        return defaults.LEAK_SLOW if key.endswith("slow") else defaults.LEAK_FAST
-    return signs.tier_of(key)
-
-
-def _louder(sign: Sign, before: Sign | None) -> bool:
-    return before is None or signs.LEVELS.index(sign.level) < signs.LEVELS.index(before.level)
-
-
-def record(watch: Watch, known: Known, engine: Engine) -> dict[str, Any]:
-    """FDW-9: what one looks at when descriptors leak."""
-    sample, snapshot, state = watch.sample, known.snapshot, watch.service.state
-    totals = list(known.totals)
-    ground = signs.base(known.base)
-    kinds = snapshot.kinds() if snapshot is not None else {}
-    now = engine.machine.now().awake
-    walls = {target: count for target, kind, count in snapshot.targets if kind == "sqlite-wal"} if snapshot else {}
-    top = [list(row) for row in snapshot.targets[:_TOP]] if snapshot is not None else []
-    return {
-        "run_id": watch.run.id, "pid": watch.tree.main.pid, "start": watch.tree.main.start,
-        "uptime_s": round(now - state.spawned_at, 1) if state.spawned_at is not None else None,
-        "total": totals[-1] if totals else None, "soft": sample.fd_limit if sample is not None else None,
-        "expected": ground, "ratio": round(totals[-1] / ground, 2) if ground and totals else None,
-        "floor10": min(totals, default=None), "peak10": max(totals, default=None), "by_kind": kinds, "top": top,
-        "wal_conns": walls, "close_wait": len(snapshot.half_closed) if snapshot is not None else None,
-        "deleted_bytes": snapshot.deleted_bytes if snapshot is not None else None,
-        "threads": sample.threads if sample is not None else None,
-        "held_bytes": watch.value if sample is not None else None, "restarts": state.restarts,
-    }  # fmt: skip
