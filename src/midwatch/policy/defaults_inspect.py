@@ -139,3 +139,11 @@ UNIT_FILES = _figure("UNIT_FILES", 100, "files of a folder", "nobody writes so m
 MANAGER_SECONDS = _figure("MANAGER_SECONDS", 6.0, "s for launchctl", "one question a job, 10-50 ms each", _U + "test_a_slow_launchctl_is_said")
 LOOP_STARTS = _figure("LOOP_STARTS", 5, "starts", "fewer may be a deployment", _U + "test_a_few_starts_are_no_loop")
 RESTARTS_HOUR = _figure("RESTARTS_HOUR", (5.0, 20.0), "restarts an hour: warn, fail", "DOC-18", _S + "test_rates_since_the_boot")
+MOUNTS = _figure("MOUNTS", 5000, "lines of /proc/mounts", "a machine with many containers has thousands", "doctor/test_wal.py::test_a_network_disk_is_no_place_for_a_wal")
+SERVICE_MEMORY = _figure("SERVICE_MEMORY", 0.8, "share of the hard line", "where the guard itself begins to speak", "doctor/test_ours.py::test_memory_near_its_line_and_without_one")
+
+# -- recover
+RECOVER_MAC_FREE = _figure("RECOVER_MAC_FREE", 0.2, "share free by the system's count", "macOS calls its pressure normal well above it", "test_recover.py::test_what_a_mac_needs")
+RECOVER_WAL = _figure("RECOVER_WAL", 16 << 20, "bytes of a write-ahead log", "four times SQLite's own checkpoint: below it nothing is won", "test_recover.py::test_logs_of_stopped_services_only")
+RECOVER_CACHE = _figure("RECOVER_CACHE", 1, "entries of a cache folder", "an empty folder is no cache", "test_recover.py::test_caches_are_suggestions")
+RECOVER_RECORDS = _figure("RECOVER_RECORDS", 20, "records", "one a recovery; older ones are removed", "test_recover_apply.py::test_the_record_is_bounded_and_private")

@@ -15,6 +15,7 @@ from midwatch.inspect.doctor import tasks
 from midwatch.inspect.doctor.run import run
 from midwatch.inspect.live import Live
 from midwatch.inspect.recorded import Recorded
+from midwatch.inspect.sources import Table
 from midwatch.model.look import Checked, Leftover
 
 GIB = 1 << 30
@@ -104,6 +105,9 @@ def test_a_real_orphan_is_found_with_its_proof(tmp_path: Path) -> None:
         class Later(Live):
             def now(self) -> float:
                 return time.time() + 900
+
+            def table(self) -> Table:
+                return Table(super().table().procs, self.now())
 
         found = [one for one in run(ctx(Later()), [tasks.CHECK]) if pid in {who.pid for who in one.offenders}]
         assert [one.status for one in found] in (["warn"], ["fail"])  # others' leftovers may be older

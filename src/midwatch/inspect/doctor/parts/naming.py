@@ -53,4 +53,6 @@ def some(names: Iterable[str], most: int = 3) -> str:
 
 def count(number: int, noun: str) -> str:
     """ "1 lock", "2 locks"."""
-    return f"{number} {noun}" + ("" if number == 1 else "es" if noun.endswith(("ss", "sh", "ch", "x")) else "s")
+    return f"{number} {noun}" + (
+        "" if number == 1 else "es" if noun.endswith(("ss", "sh", "ch", "x")) else "s"
+    )
