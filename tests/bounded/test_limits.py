@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from midwatch.bounded.limits import DEFAULTS, Limits, checked_timeout
+from midwatch.policy import defaults_bounded as d
 
 MIB = 1 << 20
 
@@ -16,7 +17,7 @@ def test_the_defaults_are_those_of_the_specification() -> None:
     assert (DEFAULTS.line_cap, DEFAULTS.lines_cap) == (2_048, 2_000)
     assert (DEFAULTS.spool_cap, DEFAULTS.spool_head, DEFAULTS.spool_tail) == (64 * MIB, 48 * MIB, 16 * MIB)
     assert (DEFAULTS.output_kill, DEFAULTS.spool_quota, DEFAULTS.spool_free) == (1024 * MIB, 2048 * MIB, 1024 * MIB)
-    assert (DEFAULTS.spool_age, DEFAULTS.timeout_most) == (7 * 86_400, 3_600)
+    assert (DEFAULTS.spool_age, DEFAULTS.timeout_most, d.TIMEOUT) == (7 * 86_400, 3_600, 120)
     assert (DEFAULTS.item_inline, DEFAULTS.payload_chunk) == (8_192, 262_144)
     assert (DEFAULTS.ctx_bytes, DEFAULTS.ctx_items) == (1_572_864, 400)
 

@@ -207,6 +207,9 @@ class Child:
         for fd in (*self.outs, *((self.watch,) if self.watch >= 0 else ())):
             os.close(fd)
         self.outs, self.watch = [], -1
+        if self._popen.returncode is None:
+            self._machinery.late.add(self.tree.main.pid)
+            self._popen.returncode = 0  # so that subprocess does not warn of it
         self._forget()
 
     def _forget(self) -> None:
@@ -215,13 +218,17 @@ class Child:
         self._trace.remove()
 
 
-def reap(pids: set[int]) -> None:
-    """Those of a tree that fell to us (a subreaper, or process 1 of a container): they leave no zombie."""
+def reap(pids: set[int]) -> set[int]:
+    """Those of a tree that fell to us (a subreaper, or process 1 of a container): they leave no zombie. Who of them is
+    still there."""
+    left = set()
     for pid in pids:
         try:
-            os.waitpid(pid, os.WNOHANG)
+            if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                left.add(pid)
         except OSError:
             pass  # not our child, as usual
+    return left
 
 
 def _widen(fd: int) -> None:

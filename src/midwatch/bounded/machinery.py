@@ -27,6 +27,7 @@ class Machinery:
         me = self.machine.identify(os.getpid())
         self.book = Book(me or ProcId(os.getpid(), 0, self.machine.now().boot))
         self.deathly = _deathly()
+        self.late: set[int] = set()  # children that would not die; reaped when they have
 
 
 _lock = threading.Lock()

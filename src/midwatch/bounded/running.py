@@ -15,7 +15,7 @@ from typing import IO, Literal, TypedDict
 
 from midwatch.bounded import notice, traces
 from midwatch.bounded.cancel import Cancel
-from midwatch.bounded.child import CannotStart, Child, Order
+from midwatch.bounded.child import CannotStart, Child, Order, reap
 from midwatch.bounded.drain import Bounds, Drain
 from midwatch.bounded.finish import Facts, finish
 from midwatch.bounded.limits import DEFAULTS, Limits, checked_timeout, positive
@@ -113,6 +113,8 @@ def _run(order: Order, bounds: Bounds, limits: Limits, again: Again, cancel: Can
     host, fresh = machinery()
     if fresh:
         traces.sweep(host.machine)
+    if host.late:
+        host.late = reap(host.late)
     began, peak = time.monotonic(), _own_peak()
     sink = Sink(again.begin if again.store is not None else None, limits.inline_cap)
     try:

@@ -75,6 +75,7 @@ SEARCH_BIG = _figure("SEARCH_BIG", 10 * MIB, "bytes", "larger files are skipped 
 SEARCH_NOTICE = _figure("SEARCH_NOTICE", 1536, "bytes", "the last line of a search: what was found and left out; counted in its cap", _SEARCH + "test_the_text_fits_its_cap")
 SEARCH_MEMORY = _figure("SEARCH_MEMORY", 256 * MIB, "bytes of address space", "of the worker: no pattern can make it grow further", _PIN)
 FILE_SCAN = _figure("FILE_SCAN", 5.0, "s", "counting to a line of a file without an index: 10 GB; then it has to be read by offset", "test_spool_file.py::test_counting_ends_at_its_time")
+FILE_NEAR = _figure("FILE_NEAR", MIB, "bytes", "a page by offset knows its line numbers if counting to it costs no more than reading this", _PIN)
 IMAGE_BYTES = _figure("IMAGE_BYTES", 5 * MIB, "bytes", "what providers accept for one image", "test_image.py::test_an_image_is_judged_by_its_header")
 IMAGE_PIXELS = _figure("IMAGE_PIXELS", 40_000_000, "pixels", "160 MB once decoded; a bomb of 200 kB can have a thousand times as many", "test_image.py::test_an_image_is_judged_by_its_header")
 
@@ -91,7 +92,6 @@ HOLDERS_MOST = _figure("HOLDERS_MOST", 16, "processes", "named in a result; the 
 # -- reading
 READ_BUFFER = _figure("READ_BUFFER", 256 * KIB, "bytes", "one, reused; larger reads are not faster [M]", _PIN)
 PIPE_BYTES = _figure("PIPE_BYTES", MIB, "bytes", "fewer wake-ups of both sides; what the system's user may have", _PIN)
-REPEATS_KEPT = _figure("REPEATS_KEPT", 64, "commands", "remembered for the repeat hint", _PIN)
 
 # -- session store
 ITEM_INLINE = _figure("ITEM_INLINE", 8 * KIB, "bytes in the row", "scanning rows with large bodies in them costs 25 ms instead of 0.13 [M]", _LIMITS + "test_the_defaults_are_those_of_the_specification")
