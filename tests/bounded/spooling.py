@@ -11,7 +11,7 @@ from midwatch.bounded.spool import SpoolInfo, Store
 LITTLE = Limits(spool_free=1)
 
 
-def store_at(folder: Path, **limits: int | float) -> Store:
+def store_at(folder: Path, **limits: float) -> Store:
     """A store that leaves a full disk to others: the test machine's may be."""
     return Store(folder, Limits(**{"spool_free": 1, **limits}))  # type: ignore[arg-type]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.bounded.spooling import spooled, store_at
 
 from midwatch.bounded.limits import Limits
 from midwatch.bounded.spool import Store, meta, quota, refs, retention, shelf
 from midwatch.policy import defaults_bounded as d
-from tests.bounded.spooling import spooled, store_at
 
 MIB = 1 << 20
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.bounded.spooling import spooled, store_at
 
 from midwatch.bounded.spool import SpoolError, refs
 from midwatch.policy import defaults_bounded as d
-from tests.bounded.spooling import spooled, store_at
 
 
 def test_more_than_the_most_spools_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

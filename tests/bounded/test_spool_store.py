@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.bounded.spooling import LITTLE, spooled, store_at
 
 from midwatch.bounded.spool import SpoolError, Store, refs
-from tests.bounded.spooling import LITTLE, spooled, store_at
 
 
 def _code(store: Store, ref: str) -> str:
@@ -24,9 +24,23 @@ def test_references_are_long_and_lead_nowhere_else(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret")
     name = refs.name_of(info.ref)
     tricks = [
-        "../secret", str(tmp_path / "secret"), "", ".", "..", "lock", f"{name}.data", f"{name}", info.ref + "/", info.ref + "\n",
-        info.ref.upper() + "0", f"../s/{info.ref}", info.ref[:-1] + "\0", "0" * 32, "\u0660" * 32, "x" * 10_000,
-    ]  # fmt: skip
+        "../secret",
+        str(tmp_path / "secret"),
+        "",
+        ".",
+        "..",
+        "lock",
+        f"{name}.data",
+        f"{name}",
+        info.ref + "/",
+        info.ref + "\n",
+        info.ref.upper() + "0",
+        f"../s/{info.ref}",
+        info.ref[:-1] + "\0",
+        "0" * 32,
+        "\u0660" * 32,
+        "x" * 10_000,
+    ]
     for trick in tricks:
         assert _code(store, trick) == "unknown", trick
         for call in (store.info, store.release, store.adopt, store.tail):

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.bounded.spooling import spooled, store_at
 
 from midwatch.bounded.spool import SpoolError, shape
-from tests.bounded.spooling import spooled, store_at
 
 PIECES = st.lists(st.binary(max_size=120) | st.text("ab\n", max_size=120).map(str.encode), max_size=12)
 
@@ -26,7 +26,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_both_ends_and_every_line_can_be_read_back(
     tmp_path_factory: pytest.TempPathFactory, pieces: list[bytes], cap: int, adopted: bool
 ) -> None:
-    """A5, A8: against the output itself: bytes kept, line starts, line numbers; also after the ring was put in order."""
+    """A5, A8: against the output itself: bytes kept, line starts and numbers; also with the ring in order."""
     store = store_at(tmp_path_factory.mktemp("spool") / "s", spool_cap=cap)
     whole = b"".join(pieces)
     info = spooled(store, pieces)

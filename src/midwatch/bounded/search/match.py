@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from midwatch.bounded.search.required import required
+
 WINDOW = 65536  # bytes; these three are also in policy/defaults_bounded.py, which the worker cannot import
 OVERLAP = 1024
 EXCERPT = 200
@@ -26,7 +28,8 @@ class Pattern:
     """A text or a regular expression, to be found in bytes. Raises re.error."""
 
     def __init__(self, words: str, *, regex: bool, ignore_case: bool) -> None:
-        self.plain = b""
+        self.plain = self.must = b""
+        self.from_start = False
         self.by_line = self.decoded = False
         encoded = words.encode("utf-8", "surrogateescape")
         if not regex and not ignore_case:
@@ -40,6 +43,11 @@ class Pattern:
         else:
             self._bytes = re.compile(encoded if regex else re.escape(encoded), flags)
             self.by_line = bool(regex and _BEYOND.search(encoded))
+            if regex and not ignore_case:
+                self.must = required(encoded)
+            # A match of ".*x" begins where its line does; trying every other place takes quadratic time.
+            self.from_start = regex and words.startswith(".*") and "|" not in words and not self.by_line
+            self._begun = re.compile(b"^" + encoded, flags) if self.from_start else self._bytes
         self.at_end = regex and ("$" in words or "\\" in words)
 
     at_end = False  # may a match be one only because a window ends there?
@@ -51,7 +59,13 @@ class Pattern:
             return at, at + len(self.plain)
         if self.decoded:
             return self._decoded(data[begin:end], begin)
-        hit = self._bytes.search(data, begin, end)
+        if self.must:
+            at = data.find(self.must, begin, end)
+            if at < 0:
+                return -1, -1
+            begin = data.rfind(b"\n", begin, at) + 1 or begin  # no line before that one can match
+        hit = self._bytes.match(data, begin, end) if self.from_start else None
+        hit = hit or self._begun.search(data, begin, end)
         return hit.span() if hit else (-1, -1)
 
     def _decoded(self, data: bytes, begin: int) -> tuple[int, int]:

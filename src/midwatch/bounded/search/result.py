@@ -27,7 +27,8 @@ class Hit(msgspec.Struct, frozen=True):
     excerpt: str
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.line}:{self.column + 1}: {self.excerpt}"
+        path = self.path if self.path.isprintable() else excerpt(self.path.encode(), len(self.path) * 4)
+        return f"{path}:{self.line}:{self.column + 1}: {self.excerpt}"
 
 
 class Skipped(msgspec.Struct, frozen=True):

@@ -146,7 +146,8 @@ class Walk:
             fd = os.open(path, _FLAGS | flags)
             try:
                 again = os.fstat(fd)
-                if (again.st_dev, again.st_ino) == (found.st_dev, found.st_ino):
+                same = (again.st_dev, again.st_ino) == (found.st_dev, found.st_ino)
+                if same and stat.S_ISREG(again.st_mode):  # an inode's number is soon used again
                     yield path, fd, again.st_size
                 else:
                     self.skipped.add("replaced meanwhile", path)

@@ -82,12 +82,14 @@ def read(
     begin, skipped = _kept(source, begin)
     room = limits.inline_cap - d.PAGE_NOTICE
     most = min(length or room, room)
-    if raw or text.is_binary(source.read(*_first(source))):
+    if text.is_binary(source.read(*_first(source))):
+        piece = _base64(source, begin, most, room)
+    elif raw:
         piece = _raw(source, begin, most, room)
     elif line is not None and not column and length is None:
         piece = _lines(source, begin, room, min(count or limits.lines_cap, limits.lines_cap), limits.line_cap)
     else:
-        stop = _line_end(source, line) if line is not None else None
+        stop = _line_end(source, line, begin) if line is not None else None
         piece = _bytes(source, begin, most, room, stop)
     return _page(source, piece, skipped)
 
@@ -131,32 +133,58 @@ def ranges(source: Source) -> str:
     return "kept: bytes " + " and ".join(f"{begin:,} to {end:,}" for begin, end in source.info.kept)
 
 
-def _line_end(source: Source, line: int) -> int | None:
-    return source.line_start(line + 1)
+def _line_end(source: Source, line: int, begin: int) -> int | None:
+    end = source.line_start(line + 1)
+    if end is not None and begin >= end and end < source.info.bytes_stored:
+        raise SpoolError("usage", f"line {line} ends at byte {end:,}: it has no such column")
+    return end
+
+
+def _stretch(source: Source, begin: int, end: int) -> tuple[int, bytes, bool]:
+    """Bytes from `begin` on, where they really begin (not in the middle of a character), and: is that all there is?"""
+    data = source.read(begin, end)
+    skip = _rest_of_character(source, begin, data)
+    final = begin + len(data) >= source.info.bytes_stored and source.info.state != "running"
+    data = data[skip:]
+    if not final and data and not text.trim_end(data):  # less than one character was asked for
+        more = source.read(begin + skip, begin + skip + 4)
+        data = more[: max(1, next((n for n in range(1, 5) if text.trim_end(more[:n]) == n), 0))]
+        final = False
+    return begin + skip, data, final
+
+
+def _rest_of_character(source: Source, begin: int, data: bytes) -> int:
+    """How many of these bytes belong to a character that began before them."""
+    if not begin or not (cut := text.trim_start(data)):
+        return 0
+    before = source.read(max(0, begin - 3), begin)
+    if not before:
+        return cut  # its beginning is not kept
+    return cut if text.trim_end(before) < len(before) else 0
 
 
 def _raw(source: Source, begin: int, most: int, room: int) -> _Piece:
-    data = source.read(begin, begin + most)
-    skip = text.trim_start(data) if begin else 0
-    last = begin + len(data) >= source.info.bytes_stored
-    whole = data[skip : len(data) if last and source.info.state != "running" else text.trim_end(data)]
+    start, data, final = _stretch(source, begin, begin + most)
+    whole = data if final else data[: text.trim_end(data)]
     try:
-        return _Piece("raw", whole.decode("utf-8"), begin + skip, begin + skip + len(whole))
+        return _Piece("raw", whole.decode("utf-8"), start, start + len(whole))
     except UnicodeDecodeError:
-        data = data[: room // 4 * 3 - 3]
-        return _Piece("base64", b2a_base64(data, newline=False).decode(), begin, begin + len(data))
+        return _base64(source, begin, most, room)
+
+
+def _base64(source: Source, begin: int, most: int, room: int) -> _Piece:
+    data = source.read(begin, begin + min(most, room // 4 * 3 - 3))
+    return _Piece("base64", b2a_base64(data, newline=False).decode(), begin, begin + len(data))
 
 
 def _bytes(source: Source, begin: int, most: int, room: int, stop: int | None) -> _Piece:
-    data = source.read(begin, begin + most if stop is None else min(begin + most, max(stop, begin)))
-    end = begin + len(data)
-    skip = text.trim_start(data) if begin else 0
-    final = end >= source.info.bytes_stored and source.info.state != "running"
-    data = data[skip : len(data) if final else whole_end(data)] or data[skip:]
+    start, data, final = _stretch(source, begin, begin + most if stop is None else min(begin + most, max(stop, begin)))
+    if not final and (stop is None or start + len(data) < stop):
+        data = data[: whole_end(data)]
     while True:
         shown = _shown(data)
         if len(shown.encode()) <= room:
-            return _Piece("text", shown, begin + skip, begin + skip + len(data))
+            return _Piece("text", shown, start, start + len(data))
         data = data[: whole_end(data[: max(1, len(data) * room // (len(shown.encode()) + 1))])]
 
 
@@ -211,9 +239,13 @@ def _endless(source: Source, at: int, data: bytes, line_cap: int) -> tuple[text.
     stretch = next(last for first, last in source.info.kept if first <= at < last)
     end = min(found if found is not None else stretch, stretch)
     body = end - (found is not None and end == found and source.read(end - 1, end) == b"\n")
-    back = source.read(max(at + line_cap, body - line_cap), body)
-    shown = text.both_ends(data[:line_cap] + back, line_cap, more=body - at - line_cap - len(back))
-    return text.Line(text.clean(shown.text.encode()), shown.cut), end
+    first = max(at + line_cap, body - d.READ_BUFFER // 8)
+    back = source.read(first, body)
+    if b"\r" in back:  # it returns to its start: what a terminal would show now
+        shown = text.shown_line(text.last_state(back), line_cap)
+        return text.Line(shown.text, body - at - min(body - at, len(shown.text.encode()))), end
+    words = text.clean(text.last_state(data[:line_cap])) + text.clean(back[text.trim_start(back) :])
+    return text.both_ends(words.encode(), line_cap, more=first - at - line_cap), end
 
 
 def tail(source: Source, limits: Limits, lines: int) -> Page:
@@ -226,7 +258,14 @@ def tail(source: Source, limits: Limits, lines: int) -> Page:
     data = source.read(first, end)
     if text.is_binary(source.read(*_first(source))):
         return read(source, limits, offset=max(begin, end - d.BINARY_LOOK), raw=True)
-    piece = text.from_end(data, room, min(lines, limits.lines_cap), limits.line_cap, begins=first == 0)
+    lines = min(lines, limits.lines_cap)
+    ended = data.endswith(b"\n")
+    whole = source.line_start(max(1, source.lines_before(end) + 1 - ended - lines + 1))
+    if whole is not None and whole < end:  # they may be long, but shortened they may fit
+        whole_piece = _lines(source, whole, room, lines, limits.line_cap)
+        if whole_piece.end == end:
+            return _page(source, whole_piece, None)
+    piece = text.from_end(data, room, lines, limits.line_cap, begins=first == 0)
     return _page(source, _Piece("text", piece.text, first + piece.begin, first + piece.end, piece.cut), None)
 
 
@@ -241,16 +280,10 @@ def _page(source: Source, piece: _Piece, skipped: tuple[int, int] | None) -> Pag
         notes.append(info.why)
     return Page(
         ref=info.ref, state=info.state, encoding=piece.encoding, text=piece.text, offset=piece.begin,
-        next_offset=piece.end, line=_number(source, piece.begin), next_line=_number(source, piece.end), eof=eof,
+        next_offset=piece.end, line=source.number(piece.begin), next_line=source.number(piece.end), eof=eof,
         bytes_total=info.bytes_total, lines_total=info.lines_total, skipped=skipped, cut=piece.cut,
         notes=tuple(notes),
     )  # fmt: skip
-
-
-def _number(source: Source, offset: int) -> int | None:
-    if any(begin <= offset <= end for begin, end in source.info.kept):
-        return source.lines_before(offset) + 1
-    return None
 
 
 def notice(page: Page, how: str) -> str:

@@ -42,6 +42,9 @@ class Source(Protocol):
     def lines_before(self, offset: int) -> int:
         """Newlines before a byte that is kept."""
 
+    def number(self, offset: int) -> int | None:
+        """The line that a byte belongs to, if that is known without reading far."""
+
     def layout(self) -> list[tuple[int, int, int, int]]:
         """All that is kept, in order: offset in the file, length, offset in the output, newlines before it."""
 
@@ -148,6 +151,11 @@ class SpoolSource:
         first = max(begin, high * shape.BLOCK)
         data = self.read(first, min(end, first // shape.BLOCK * shape.BLOCK + shape.BLOCK))
         return first + nth_newline(data, wanted - self.lines_before(first)) + 1
+
+    def number(self, offset: int) -> int | None:
+        if any(begin <= offset <= end for begin, end in self.info.kept):
+            return self.lines_before(offset) + 1
+        return None
 
     def layout(self) -> list[tuple[int, int, int, int]]:
         out = []
