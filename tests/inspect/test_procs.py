@@ -104,10 +104,9 @@ def test_kernel_threads_hold_nothing(tmp_path: Path) -> None:
 
 def test_ten_thousand(tmp_path: Path) -> None:
     """Bad input: 10,000 processes are one table."""
-    for pid in range(1, 2001):
-        put(tmp_path, pid)
-    for pid in range(2001, 10_001):
-        os.symlink(tmp_path / str(1 + pid % 2000), tmp_path / str(pid))
+    put(tmp_path, 1)
+    for pid in range(2, 10_001):
+        (tmp_path / str(pid)).symlink_to("1")
     assert len(procs.table(str(tmp_path), EXACT).procs) == 10_000
 
 

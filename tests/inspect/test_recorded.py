@@ -14,7 +14,7 @@ PS = """  PID  PPID  PGID   SID   UID ELAPSED    RSS STARTED                    
     1     0     1     1     0 864000   12000 Fri Feb 20 09:20:00 2026     ??       /sbin/launchd
   612     1   612   612   501 7200    350000 Mon Mar  2 07:20:00 2026     ttys003  claude --resume abc
   700   612   700   612   501 7100     90000 Mon Mar  2 07:21:40 2026     ??       npm exec chrome-devtools-mcp@latest
-  800     1   800   800   501 01:00:00 50000 Mon Mar  2 08:20:00 2026     ??       /Applications/A B.app/Contents/MacOS/Electron --x
+  800     1   800   800   501 01:00:00 50000 Mon Mar  2 08:20:00 2026     ??  /Apps/A B.app/Contents/MacOS/Electron --x
   xxx torn line
 """
 
@@ -84,7 +84,7 @@ def test_the_table_of_ps(folder: Path) -> None:
     assert claude.started == 1772432400.0
     assert claude.start == 1772432400 * 10**6
     assert procs[1].tty == ""
-    assert procs[800].argv == ("/Applications/A B.app/Contents/MacOS/Electron", "--x")
+    assert procs[800].argv == ("/Apps/A B.app/Contents/MacOS/Electron", "--x")
     assert procs[800].name == "Electron"
 
 

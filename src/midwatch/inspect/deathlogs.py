@@ -15,7 +15,7 @@ import msgspec
 from midwatch.model.units import format_bytes
 
 _STAMP = re.compile(r"^(?:<\d+>)?\[\s*(\d+\.\d+)\]\s*(?:\S+ kernel: |kernel: )?(.*)$")
-_KILLED = re.compile(r"(?:out of memory|Out of memory|OOM).*?Killed process (\d+) \((.*?)\)(.*)$")
+_KILLED = re.compile(r"(?:out of memory|Out of memory|OOM).*?Killed process (\d+) \((.*)\)(.*)$")
 _ANON = re.compile(r"anon-rss:(\d+)kB")
 _SEGV = re.compile(r"^(.{1,64}?)\[(\d+)\]: segfault at .*?(?: in (\S+?)\[.*)?$")
 _TRAP = re.compile(r"^traps: (.{1,64}?)\[(\d+)\] (.{1,40}?) ip:")

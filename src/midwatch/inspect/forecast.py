@@ -37,6 +37,7 @@ class Level(msgspec.Struct, frozen=True):
     detail: str = ""
     at_least: bool = False
     shares: tuple[float, float] = figures.LOOK_SHARE
+    least: float = 0.0  # the rise that counts; 0: as looks.py has it
     floor: State = "calm"  # what it is whatever its share, e.g. a WAL file that is too large
     rate: float | None = None
     full_in: float | None = None
@@ -50,7 +51,10 @@ class Level(msgspec.Struct, frozen=True):
 
 def judge(levels: Iterable[Level], kept: Sequence[looks.Look], now: float) -> list[Level]:
     """With rates and states, the worst and soonest first."""
-    found = [_judged(level, looks.rate(kept, level.key, level.used, now, level.limit)) for level in levels]
+    found = [
+        _judged(level, looks.rate(kept, level.key, level.used, now, level.limit, level.least))
+        for level in levels
+    ]
     return sorted(
         found, key=lambda one: (ORDER[one.state], one.full_in or 1e18, -(one.share or 0.0), one.key)
     )

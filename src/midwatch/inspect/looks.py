@@ -73,9 +73,12 @@ def numbers(levels: Iterable[tuple[str, float, float]]) -> dict[str, float]:
     return {key: value for key, value, _ in ranked[: figures.LOOKS_NUMBERS]}
 
 
-def rate(looks: Sequence[Look], key: str, value: float, now: float, limit: float | None) -> float | None:
+def rate(
+    looks: Sequence[Look], key: str, value: float, now: float, limit: float | None, least: float = 0.0
+) -> float | None:
     """Per second; 0.0 when it does not rise; None when no look old enough knows it.
 
+    `least`: a rise that counts, when it is known better than by the limit.
     The median of the slopes to now from every kept look: one odd look changes nothing.
     """
     points = [
@@ -85,7 +88,7 @@ def rate(looks: Sequence[Look], key: str, value: float, now: float, limit: float
     ]
     if not points:
         return None
-    least = max(figures.LOOK_RISE[0], figures.LOOK_RISE[1] * (limit or 0.0))
+    least = least or max(figures.LOOK_RISE[0], figures.LOOK_RISE[1] * (limit or 0.0))
     if value - min(old for _, old in points) < least:
         return 0.0
     slopes = sorted((value - old) / age for age, old in points)

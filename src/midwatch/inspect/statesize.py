@@ -49,7 +49,7 @@ def folders(sources: Sources, packs: Packs, until: float) -> list[Folder]:
         left -= files
         if files:
             found.append(Folder(agent, path, size, files, whole, largest))
-        if left <= 0 or time.monotonic() > until:
+        if left <= 0 or (files and time.monotonic() > until):
             break
     return sorted(found, key=lambda one: -one.size)
 
@@ -99,7 +99,8 @@ def levels(sources: Sources, found: Iterable[Folder]) -> list[Level]:
         detail = words if size > folder.size // 4 else f"{folder.agent}; {folder.files} files"
         rows.append(
             Level(f"folder:{folder.path}", "folder", folder.path, folder.size, float(folder.size + free), "bytes",
-                  detail=detail, at_least=not folder.whole, shares=(2.0, 2.0), floor=large(folder.size))
+                  detail=detail, at_least=not folder.whole, shares=(2.0, 2.0),
+                  least=figures.STATE_RISE, floor=large(folder.size))
         )  # fmt: skip
     return rows
 

@@ -25,7 +25,8 @@ from midwatch.model.sample import Quality
 Kind = Literal["service", "midwatch", "container", "agent", "program"]
 _CONTAINER = re.compile(r"(?:docker|libpod|containerd|crio|kubepods|lxc)\S*?([0-9a-f]{64})")
 _GROUND = {"tmux: server", "tmux", "screen", "SCREEN", "sshd", "sshd-session", "systemd", "launchd", "init",
-           "login", "zellij", "Terminal", "iTerm2", "ghostty", "kitty", "alacritty", "wezterm-gui", "gnome-terminal-"}  # fmt: skip
+           "login", "zellij", "Terminal", "iTerm2", "ghostty", "kitty", "alacritty", "wezterm-gui",
+           "gnome-terminal-"}  # fmt: skip
 
 
 class Tree(msgspec.Struct, frozen=True):
