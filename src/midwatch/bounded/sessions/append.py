@@ -74,7 +74,7 @@ def append(connections: Connections, session: str, said: Words, body: Body, *, i
         known = _hash(rest) if isinstance(rest, str | bytes | bytearray | memoryview) else None
         if known is None or not (written := _again(connections, *known, widths)):
             written = payload.write(connections, rest, widths)
-    with connections.transaction("append") as connection:
+    with payload.given_up(connections, written), connections.transaction("append") as connection:
         row = connection.execute(_SESSION, (session,)).fetchone()
         if row is None:
             raise Missing(f"append: no session {session!r} in {connections.path}. Create it first; was it deleted?")

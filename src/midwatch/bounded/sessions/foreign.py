@@ -147,7 +147,7 @@ class ForeignSession:
         place = self._place(item.pos)
         if place.end - place.begin > d.FOREIGN_ROW:
             return Slice(self._connections, place)
-        return io.BytesIO(_decoded(slices.whole(Slice(self._connections, place), place.end - place.begin))[1])
+        return io.BytesIO(self._short(place)[1])
 
     def _first(self) -> list[Item]:
         return [self._item(pos, place, light=True) for pos, place in self._page(1, d.BATCH_ROWS)]
@@ -208,11 +208,7 @@ class ForeignSession:
         size = place.end - place.begin
         if size > d.FOREIGN_ROW:
             return self._long(pos, text, size)
-        if place.column == "summary_text":
-            decoded: Decoded = "summary", text.read(size), (), ""
-        else:
-            decoded = _decoded(slices.whole(text, size)) if size else ("note", b"", (), "")
-        kind, body, calls, name = decoded
+        kind, body, calls, name = self._short(place)
         widths = Widths()
         widths.feed(body, last=True)
         short = body if not light and len(body) <= self._store.limits.item_inline else None
@@ -220,6 +216,12 @@ class ForeignSession:
             session=self.id, pos=pos, kind=kind, role=ROLES[kind], name=name, calls=calls, tokens=widths.tokens,
             size=len(body), wide=widths.wide, body=short,
         )  # fmt: skip
+
+    def _short(self, place: Place) -> Decoded:
+        text, size = Slice(self._connections, place), place.end - place.begin
+        if place.column == "summary_text":
+            return "summary", text.read(size), (), ""
+        return _decoded(slices.whole(text, size)) if size else ("note", b"", (), "")
 
     def _long(self, pos: int, text: Slice, size: int) -> Item:
         """By both ends: the fields in front of the content, and those behind it."""

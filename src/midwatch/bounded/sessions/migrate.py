@@ -163,12 +163,11 @@ class _Old:
         self._connections, self._row, self._at = connections, row, 0
 
     def read(self, size: int, /) -> bytes:
-        with (
-            self._connections.reader("migrate") as connection,
-            connection.blobopen("v0_item", "body", self._row, readonly=True) as blob,
-        ):
-            blob.seek(self._at)
-            data = blob.read(size)
+        with self._connections.reader("migrate") as connection:
+            connection.execute("SELECT 1 FROM v0_item LIMIT 1").fetchall()  # blobopen does not learn of renamed tables
+            with connection.blobopen("v0_item", "body", self._row, readonly=True) as blob:
+                blob.seek(self._at)
+                data = blob.read(size)
         self._at += len(data)
         return data
 

@@ -12,7 +12,9 @@ import io
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 from midwatch.bounded.sessions import adopting
@@ -21,6 +23,9 @@ from midwatch.bounded.sessions.errors import Missing, StoreError, told
 from midwatch.bounded.sessions.wide import Widths
 from midwatch.policy import defaults_sessions as d
 from midwatch.policy.defaults_bounded import PAYLOAD_CHUNK
+
+
+_CHUNK = "INSERT INTO chunk (payload, seq, data) VALUES (?, ?, ?)"
 
 
 class Source(Protocol):
@@ -73,20 +78,24 @@ def write(connections: Connections, body: Body, widths: Widths) -> Written:
     """Store the bytes. Until `finish` they are an orphan of this process. Raises StoreError; then they are swept."""
     in_memory = isinstance(body, str | bytes | bytearray | memoryview)
     most = (d.BATCH_BYTES if in_memory else d.STREAM_BYTES) // PAYLOAD_CHUNK
-    payload, seq, size, digest = 0, 0, 0, hashlib.sha256()
-    source = rows(body)
+    payload, seq, size, digest, source = 0, 0, 0, hashlib.sha256(), rows(body)
     while True:
-        ahead = None if in_memory else [data for _, data in zip(range(most), source, strict=False)]
-        with connections.transaction("append a payload") as connection:
-            payload = payload or _begin(connection)
-            count = 0
-            for data in ahead if ahead is not None else (row for _, row in zip(range(most), source, strict=False)):
-                connection.execute("INSERT INTO chunk (payload, seq, data) VALUES (?, ?, ?)", (payload, seq, data))
-                digest.update(data)
-                widths.feed(data)
-                size, seq, count = size + len(data), seq + 1, count + 1
-            connection.execute("UPDATE payload SET touched = ?, size = ? WHERE id = ?", (time.time(), size, payload))
-        if count < most:
+        try:
+            batch: Iterable[bytes] = islice(source, most)
+            batch = batch if in_memory else list(batch)  # nobody waits for a slow source while we hold the lock
+            with connections.transaction("append a payload") as connection:
+                payload = payload or _begin(connection)
+                before = seq
+                for data in batch:
+                    connection.execute(_CHUNK, (payload, seq, data))
+                    digest.update(data)
+                    widths.feed(data)
+                    size, seq = size + len(data), seq + 1
+                connection.execute("UPDATE payload SET touched = ?, size = ? WHERE id = ?", (time.time(), size, payload))
+        except BaseException:
+            _abandon(connections, payload)
+            raise
+        if seq - before < most:
             widths.end()
             return Written(payload, digest.digest(), size, widths.wide, widths.tokens)
 
@@ -94,6 +103,25 @@ def write(connections: Connections, body: Body, widths: Widths) -> Written:
 def _begin(connection: sqlite3.Connection) -> int:
     statement = "INSERT INTO payload (storage, touched, writer) VALUES ('chunks', ?, ?)"
     return int(connection.execute(statement, (time.time(), _myself())).lastrowid or 0)
+
+
+@contextmanager
+def given_up(connections: Connections, written: Written | None) -> Iterator[None]:
+    """An error in the block makes a payload that was written for it an orphan at once."""
+    try:
+        yield
+    except BaseException:
+        _abandon(connections, written.id if written else 0)
+        raise
+
+
+def _abandon(connections: Connections, payload: int) -> None:
+    if payload:
+        try:
+            with connections.transaction("give a payload up") as connection:
+                connection.execute("UPDATE payload SET writer = NULL, touched = 0 WHERE id = ?", (payload,))
+        except StoreError:  # then it is swept when this process is gone, or after an hour
+            pass
 
 
 def finish(connection: sqlite3.Connection, written: Written) -> int:

@@ -147,7 +147,7 @@ def vacuum(connections: Connections, pages: int = d.VACUUM_PAGES) -> bool:
     with connections.writer("give free pages back") as connection:
         if not connection.execute("PRAGMA freelist_count").fetchone()[0]:
             return False
-        connection.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+        connection.executescript(f"PRAGMA incremental_vacuum({pages})")  # execute() would free one page only
         return True
 
 

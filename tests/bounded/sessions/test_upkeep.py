@@ -1,0 +1,108 @@
+"""What a store does while idle: late drafts, checkpoints, orphans, free pages; a large log is said."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from midwatch import sessions
+from midwatch.bounded.sessions import upkeep
+from midwatch.policy import defaults_sessions as d
+
+MIB = 1 << 20
+
+
+def _later(store: sessions.Store, seconds: float) -> float:
+    """One look as if so much time had passed since the last write."""
+    store.connections.wrote = time.monotonic() - seconds
+    return store.upkeep.tick(time.monotonic())
+
+
+def test_an_idle_log_is_truncated(path: Path, store: sessions.Store, talk: sessions.Session) -> None:
+    """B10: after 30 s without a write the log is empty, before it is not."""
+    talk.append("user", "x" * 5000)
+    wal = Path(f"{path}-wal")
+    _later(store, d.TRUNCATE_S - 5)
+    assert wal.stat().st_size > 0
+    _later(store, d.TRUNCATE_S + 1)
+    assert wal.stat().st_size == 0
+
+
+def test_a_late_delta_is_written_by_the_thread(path: Path) -> None:
+    """B4: a delta that nothing follows is on disk after half a second, while the answer goes on."""
+    with sessions.open(path) as store:
+        talk = store.create(id="talk")
+        draft = talk.draft()
+        draft.add("thinking")
+        for _ in range(200):
+            if talk.drafts():
+                break
+            time.sleep(0.05)
+        assert talk.drafts()[0].bytes == 8
+        draft.drop()
+
+
+def test_s28_deleted_sessions_give_their_pages_back(path: Path, store: sessions.Store) -> None:
+    """S28 (200 sessions of 100 KiB; 1,168 in the bench): the file ends at <= 1.2 times what lives, in short steps."""
+    for number in range(200):
+        store.create(id=f"s{number}").append("user", f"{number} " * 20_000)
+    for number in range(154):
+        store.delete(f"s{number}")
+    longest, steps = 0.0, 0
+    while not store.upkeep._clean:
+        began = time.monotonic()
+        _later(store, 2)
+        longest, steps = max(longest, time.monotonic() - began), steps + 1
+        assert steps < 2000
+    _later(store, 31)
+    stats = store.stats()
+    assert stats.free_bytes == 0
+    assert stats.file_bytes <= 1.2 * stats.bytes
+    assert steps > 300
+    assert store.stats().sessions == 46
+
+
+def test_while_somebody_writes_nothing_is_cleaned(store: sessions.Store, talk: sessions.Session) -> None:
+    """Free pages wait for an idle second."""
+    talk.append("user", "x" * MIB)
+    store.delete("talk")
+    assert store.upkeep.tick(time.monotonic()) <= d.IDLE_S
+    assert store.stats().orphans == 0  # nothing was touched: the item still refers to it
+    assert not store.upkeep._clean
+
+
+def test_a_large_log_is_checkpointed_and_said(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """B10: a reader that holds the log is named, once; when it is gone the log is emptied."""
+    said: list[str] = []
+    monkeypatch.setattr("midwatch.bounded.sessions.upkeep.d.WAL_WARN", 6 * MIB)
+    monkeypatch.setattr("midwatch.bounded.sessions.upkeep.d.WAL_PASSIVE", 5 * MIB)
+    with sessions.open(path, upkeep=False, on_warning=said.append) as store:
+        talk = store.create()
+        talk.append("user", "x")
+        other = sqlite3.connect(path)
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM session").fetchall()
+        for number in range(8):
+            talk.append("user", str(number) * MIB)
+        assert store.upkeep.look_at_log() > 6 * MIB
+        store.upkeep.look_at_log()
+        assert len(said) == 1
+        assert "pid " in said[0] or "a reader" in said[0]
+        other.rollback()
+        other.close()
+        talk.append("user", "y")
+        assert upkeep.checkpoint(store.connections, "TRUNCATE")
+        assert store.stats().wal_bytes == 0
+
+
+def test_the_thread_ends_with_the_store(path: Path) -> None:
+    """Also when nothing was ever written."""
+    import threading
+
+    with sessions.open(path) as store:
+        store.create()
+        assert [one for one in threading.enumerate() if one.name == "midwatch-sessions"]
+    assert not [one for one in threading.enumerate() if one.name == "midwatch-sessions"]
