@@ -113,6 +113,7 @@ LOOK_OF_ONE = _figure("LOOK_OF_ONE", 4096, "descriptors of one process", "beyond
 LOOK_WATCHES = _figure("LOOK_WATCHES", 1 << 20, "bytes of one list of watches", "10,000 watches; more are at least so many", _FC + "test_a_look_at_descriptors_is_bounded")
 LOOK_PART = _figure("LOOK_PART", 1.0, "s for all parts", "with the first answers before and the printing after it less than two", "test_look.py::test_whatever_hangs_the_screen_comes")
 LOOK_FIRST = _figure("LOOK_FIRST", 0.6, "s", "the table of 600 processes takes 0.1 and a daemon that lives answers in milliseconds", "test_look.py::test_whatever_hangs_the_screen_comes")
+LOOK_SAVE = _figure("LOOK_SAVE", 0.2, "s", "one small file; a disk that hangs must not hold the screen", "test_look.py::test_whatever_hangs_the_screen_comes")
 TABLE_STALL = _figure("TABLE_STALL", 0.5, "s without a new process", "a process in a dead file system can hold up whoever reads its arguments", "test_live.py::test_a_process_that_holds_us_up_costs_only_what_follows")
 LOOK_FOLDERS = _figure("LOOK_FOLDERS", 20_000, "files", "sizes of state folders: 0.4 s; beyond it at least so much", "test_statesize.py::test_a_large_folder_is_at_least_so_large")
 STATE_LARGE = _figure("STATE_LARGE", (20 << 30, 100 << 30), "bytes of one agent's folder: warn, danger", "nobody means to keep so much; one task's output grew to 1.4 TB", "test_statesize.py::test_a_folder_that_is_too_large_is_told")
