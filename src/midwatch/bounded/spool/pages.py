@@ -130,7 +130,7 @@ def _line(source: Source, line: int, column: int) -> int:
 
 def ranges(source: Source) -> str:
     """What is kept, in words."""
-    return "kept: bytes " + " and ".join(f"{begin:,} to {end:,}" for begin, end in source.info.kept)
+    return "kept: bytes " + " and ".join(f"{begin:,} to {end - 1:,}" for begin, end in source.info.kept)
 
 
 def _line_end(source: Source, line: int, begin: int) -> int | None:
@@ -275,7 +275,7 @@ def _page(source: Source, piece: _Piece, skipped: tuple[int, int] | None) -> Pag
     eof = piece.end >= info.bytes_stored and not running
     notes = []
     if skipped:
-        notes.append(f"bytes {skipped[0]:,} to {skipped[1]:,} are not kept")
+        notes.append(f"bytes {skipped[0]:,} to {skipped[1] - 1:,} are not kept")
     if not info.complete and not running and eof and info.why:
         notes.append(info.why)
     return Page(
@@ -289,9 +289,12 @@ def _page(source: Source, piece: _Piece, skipped: tuple[int, int] | None) -> Pag
 def notice(page: Page, how: str) -> str:
     """At most PAGE_NOTICE bytes."""
     lines = f", line {page.line:,}" if page.line is not None else ""
-    if page.next_line is not None and page.line is not None and page.next_line > page.line:
+    if page.next_line is not None and page.line is not None and page.next_line - 1 > page.line:
         lines = f", lines {page.line:,} to {page.next_line - 1:,}"
-    words = [f"bytes {page.offset:,} to {page.next_offset:,} of {page.bytes_total:,}{lines}", *page.notes]
+    where = f"bytes {page.offset:,} to {page.next_offset - 1:,}"
+    if page.next_offset == page.offset:
+        where = f"nothing at byte {page.offset:,}"
+    words = [f"{where} of {page.bytes_total:,}{lines}", *page.notes]
     if page.encoding == "base64":
         words.append("as base64")
     if page.cut:
@@ -301,4 +304,5 @@ def notice(page: Page, how: str) -> str:
     else:
         more = "still being written; more later: " if page.state == "running" else "more: "
         words.append(more + how.format(ref=page.ref, offset=page.next_offset, line=page.next_line or 1))
-    return "[" + "; ".join(words)[: d.PAGE_NOTICE - 2] + "]"
+    line = "; ".join(words).encode()[: d.PAGE_NOTICE - 2]
+    return "[" + line[: text.trim_end(line)].decode() + "]"

@@ -56,9 +56,9 @@ class SpoolMatches(msgspec.Struct, frozen=True, kw_only=True):
         if shown < len(self.matches):
             words.append(f"{shown:,} of them shown")
         if self.gap:
-            words.append(f"bytes {self.gap[0]:,} to {self.gap[1]:,} are not kept")
+            words.append(f"bytes {self.gap[0]:,} to {self.gap[1] - 1:,} are not kept")
         if not self.complete:
-            words.append(f"not finished: {self.why}")
+            words.append(f"there may be more: {self.why}")
         if self.state == "running":
             words.append("still being written")
         return "".join(out) + "[" + "; ".join(words) + "]"
