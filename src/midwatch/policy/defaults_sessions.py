@@ -27,6 +27,7 @@ _PIN = "test_figures.py::test_figures_that_no_decision_depends_on"
 # -- writing
 BATCH_BYTES = _figure("BATCH_BYTES", 4 * MIB, "bytes a transaction", "the WAL of a 60 MiB payload stays under 8 MiB", _PAYLOAD + "test_s23_a_large_payload_keeps_the_wal_small")
 STREAM_BYTES = _figure("STREAM_BYTES", MIB, "bytes read ahead of a stream", "nobody holds the write lock while a slow pipe is read", _PIN)
+ROOM_LEFT = _figure("ROOM_LEFT", 4 * MIB, "bytes free on the disk", "a payload stops before; deleting sessions on a full disk needs room in the log, too", _PAYLOAD + "test_a_payload_leaves_room_for_deleting")
 BUSY_S = _figure("BUSY_S", 5.0, "s", "a write waits so long for another process, then Busy; the item is still the caller's", _STORE + "test_busy_is_typed")
 DRAFT_BYTES = _figure("DRAFT_BYTES", 4 * KIB, "bytes", "streamed deltas are written together", _STORE + "test_s18_streamed_deltas_cost_their_own_bytes")
 DRAFT_S = _figure("DRAFT_S", 0.5, "s", "what a crash may cost of a streamed answer", _STORE + "test_s18_streamed_deltas_cost_their_own_bytes")

@@ -143,3 +143,17 @@ def test_an_adopted_file_that_is_gone_costs_itself_only(
     found: list[bytes] = []
     talk.export(found.append)
     assert b'"missing"' in b"".join(found)
+
+
+def test_a_payload_leaves_room_for_deleting(
+    store: sessions.Store, talk: sessions.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long body is refused while there is still room for the small writes that deleting needs."""
+    fields = list(os.statvfs("/"))
+    fields[1], fields[4] = 4096, 1000  # 4 MB free
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result(fields))
+    with pytest.raises(sessions.DiskFull, match="prune"):
+        talk.append("user", "x" * 100_000)
+    talk.append("user", "short")
+    store.delete("talk")
+    store.clean()

@@ -128,10 +128,24 @@ def _of_system(error: OSError, path: str, doing: str) -> StoreError:
     return StoreError(f"{doing}: session store {path}: {error}. Nothing was changed")
 
 
+def need_room(path: str, size: int) -> None:
+    """Raises DiskFull unless so many bytes are free: a payload stops before the room that deleting needs is gone,
+    too."""
+    if _room(path) < size:
+        raise DiskFull(
+            f"append: session store {path}: less than {size:,} bytes are free on its disk, nothing was stored. "
+            "Make room or prune sessions"
+        )
+
+
 def _no_room(path: str) -> bool:
     """Is the disk full? An I/O error of the shared-memory file does not say it."""
+    return _room(path) < _LEAST_ROOM
+
+
+def _room(path: str) -> int:
     try:
         room = os.statvfs(os.path.dirname(path) or ".")
     except OSError:
-        return False
-    return room.f_bavail * room.f_frsize < _LEAST_ROOM
+        return 1 << 62
+    return room.f_bavail * room.f_frsize

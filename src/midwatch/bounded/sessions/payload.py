@@ -19,12 +19,12 @@ from typing import Any, NamedTuple, Protocol
 
 from midwatch.bounded.sessions import adopting
 from midwatch.bounded.sessions.connect import Connections
-from midwatch.bounded.sessions.errors import Missing, StoreError, told
+from midwatch.bounded.sessions.errors import Missing, StoreError, need_room, told
 from midwatch.bounded.sessions.wide import Widths
 from midwatch.policy import defaults_sessions as d
 from midwatch.policy.defaults_bounded import PAYLOAD_CHUNK
 
-
+_TOUCH = "UPDATE payload SET touched = ?, size = ? WHERE id = ?"
 _CHUNK = "INSERT INTO chunk (payload, seq, data) VALUES (?, ?, ?)"
 
 
@@ -83,6 +83,7 @@ def write(connections: Connections, body: Body, widths: Widths) -> Written:
         try:
             batch: Iterable[bytes] = islice(source, most)
             batch = batch if in_memory else list(batch)  # nobody waits for a slow source while we hold the lock
+            need_room(connections.path, d.ROOM_LEFT + 2 * most * PAYLOAD_CHUNK)
             with connections.transaction("append a payload") as connection:
                 payload = payload or _begin(connection)
                 before = seq
@@ -91,7 +92,7 @@ def write(connections: Connections, body: Body, widths: Widths) -> Written:
                     digest.update(data)
                     widths.feed(data)
                     size, seq = size + len(data), seq + 1
-                connection.execute("UPDATE payload SET touched = ?, size = ? WHERE id = ?", (time.time(), size, payload))
+                connection.execute(_TOUCH, (time.time(), size, payload))
         except BaseException:
             _abandon(connections, payload)
             raise
