@@ -20,6 +20,17 @@ TAIL = 5  # lines of its last output that are shown
 
 
 def _run(what: str | None, everything: bool, json: bool) -> int:
+    found = document(what, everything)
+    if json:
+        say_json(found)
+        return 0
+    for line in whyscreen.screen(found, width(), time.time()):
+        print(line)
+    return 0
+
+
+def document(what: str | None, everything: bool) -> dict[str, Any]:
+    """What `why --json` says about a service, run or pid, or about the newest end. Raises Failure."""
     picture = instances.look(record_only=True)
     meant = _meant(what, picture, everything)
     service = meant.service
@@ -37,16 +48,11 @@ def _run(what: str | None, everything: bool, json: bool) -> int:
             f"the record of {service} has no end of {what}; 'midwatch events -s {service}' shows what it has"
         )
     run = str((end or row or {}).get("run_id") or "")
-    document = story.answer(service, lines, end, row, _around(known.layout, lines, run, daemon, row, end))
-    document["note"] = meant.note
+    found = story.answer(service, lines, end, row, _around(known.layout, lines, run, daemon, row, end))
+    found["note"] = meant.note
     if run:
-        document["evidence"]["output"] = last_output(known.layout, service, run)
-    if json:
-        say_json(document)
-        return 0
-    for line in whyscreen.screen(document, width(), time.time()):
-        print(line)
-    return 0
+        found["evidence"]["output"] = last_output(known.layout, service, run)
+    return found
 
 
 def _lines(layout: Layout, service: str) -> tuple[list[history.Line], list[history.Line]]:
