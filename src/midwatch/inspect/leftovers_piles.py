@@ -65,8 +65,13 @@ def _pile(
     known = packs.who(owner)
     title = f"{known.title if known is not None else argv.label(owner)} (pid {owner.pid})"
     sets = batches(copies)
+    children: dict[int, list[Proc]] = {}
+    for one in table.procs.values():
+        children.setdefault(one.ppid, []).append(one)
     reason = f"one of {len(copies)} copies of {name}"
-    respawns = f"{title} starts it again when a session needs it; a session that still uses this copy loses it"
+    respawns = (
+        f"{title} starts it again when a session needs it; a session that still uses this copy loses it"
+    )
     found = []
     for copy in copies[:-1]:
         proof = (
@@ -74,13 +79,24 @@ def _pile(
             _born(copy, next(several for several in sets if copy in several)),
             "nobody outside can tell whether its session has ended: that is for you to say",
         )
-        tree = [one for one in table.procs.values() if copy in lineage(one, table.procs)]
+        tree = _below(copy, children)
         if any(guard.why(one) for one in tree):
             continue
-        for one in sorted(tree, key=lambda one: one.start):
+        for one in tree:
             said = proof if one is copy else (f"child of pid {copy.pid}", proof[0])
             group = f"{name} below {title}"
             found.append(Leftover(one, reason, said, group=group, certain=False, respawns=respawns))
+    return found
+
+
+def _below(copy: Proc, children: dict[int, list[Proc]]) -> list[Proc]:
+    """It and its descendants, parents first."""
+    found, seen = [copy], {copy.pid}
+    for one in found:  # grows while it is walked
+        for child in children.get(one.pid, ()):
+            if child.pid not in seen and child.start >= one.start:
+                seen.add(child.pid)
+                found.append(child)
     return found
 
 
