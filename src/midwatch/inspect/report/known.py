@@ -27,8 +27,8 @@ _COMMON = frozenset({
     "root", "nobody", "daemon", "admin", "administrator", "user", "users", "guest", "ubuntu", "debian", "ec2-user",
     "runner", "vagrant", "docker", "test", "tester", "build", "builder", "ci", "dev", "node", "www-data", "app",
     "service", "postgres", "localhost", "localhost.localdomain", "localdomain", "ip6-localhost", "ip6-loopback",
-    "ip6-allnodes", "ip6-allrouters", "ip6-localnet", "ip6-mcastprefix", "broadcasthost", "midwatch", "host", "person", "email",
-    "container", "system", "shared", "linux", "python", "default", "home", "none", "unknown",
+    "ip6-allnodes", "ip6-allrouters", "ip6-localnet", "ip6-mcastprefix", "broadcasthost", "midwatch", "host", "person",
+    "email", "container", "system", "shared", "linux", "python", "default", "home", "none", "unknown",
 })  # fmt: skip
 _FIRST_UID = {"linux": 1000, "darwin": 500}  # below it accounts are the system's
 _LAST_UID = 65_000

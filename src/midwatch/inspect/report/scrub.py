@@ -155,9 +155,9 @@ def _pattern(secrets: list[str]) -> re.Pattern[str] | None:
 
 
 def _names(names: Iterable[str]) -> re.Pattern[str] | None:
-    """Long ones anywhere and in any case; short ones as whole words."""
+    """Long ones anywhere and in any case; short ones as whole words, as they are spelled."""
     pieces = []
     for name in sorted({one for one in names if one}, key=len, reverse=True):
         text = _spelled(name)
-        pieces.append(text if len(name) >= _SHORT else rf"(?<![A-Za-z0-9]){text}(?![A-Za-z0-9])")
+        pieces.append(text if len(name) >= _SHORT else rf"(?<![A-Za-z0-9])(?-i:{text})(?![A-Za-z0-9])")
     return re.compile("|".join(pieces), re.IGNORECASE) if pieces else None
