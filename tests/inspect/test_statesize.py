@@ -59,7 +59,7 @@ def test_a_folder_that_is_too_large_is_told() -> None:
     assert [statesize.large(size << 30) for size in (19, 20, 100)] == ["calm", "warn", "danger"]
     folder = statesize.Folder("claude", "/tmp", 212 << 30, 1, True, ("/tmp/x.out", 212 << 30))
     (level,) = statesize.levels(Live(), [folder])
-    assert level.detail == "claude; x.out alone has 212 GiB"
+    assert level.detail == "of claude, most of it one file (x.out)"
     (judged,) = forecast.judge(
         [level], [Look(0.0, "b", {level.key: float((212 << 30) - (1100 << 20))})], 60.0
     )

@@ -107,14 +107,19 @@ class _Seen(msgspec.Struct):
     notes: list[str] = []
 
 
-def look(sources: Sources, ask: Callable[[], Given] = Given, otherwise: Given = Given()) -> Look:  # noqa: B008
-    """`ask` is called in a thread: a daemon that hangs costs its deadline, and `otherwise` is what is known then."""
+def look(sources: Sources, ask: Callable[[], Given] | None = None, otherwise: Given = Given()) -> Look:  # noqa: B008
+    """`otherwise` is what is known without asking anybody; `ask` adds to it in a thread: a daemon that hangs costs
+    its deadline and no more.
+    """
     started = time.monotonic()
-    answers = together([sources.table, ask], figures.LOOK_FIRST)
-    table, given, missing = _first(sources, answers, otherwise)
-    boot, now = hostfacts.boot(sources), sources.now()
-    kept = looks.load(given.keep, boot, now) if given.keep else ()
-    packs = agents.load(given.packs)
+    now = sources.now()
+    answers: list[Any] = together(
+        [sources.table, ask or (lambda: otherwise), partial(_remembered, sources, otherwise, now)],
+        figures.LOOK_FIRST,
+    )
+    table, given, missing = _first(sources, answers[:2], otherwise)
+    boot, kept, packs = ("", (), agents.Packs(())) if isinstance(answers[2], Exception) else answers[2]
+    missing += [_why("packs and earlier looks", answers[2])] if isinstance(answers[2], Exception) else []
     seen = _Seen(sources, given, table, packs, kept, time.monotonic() + figures.LOOK_PART, now)
     parts: dict[str, Callable[[_Seen], Any]] = {
         "memory by tree": _trees, "leftovers": _leftovers, "open files": _files, "disks and processes": _machine,
@@ -131,6 +136,14 @@ def look(sources: Sources, ask: Callable[[], Given] = Given, otherwise: Given = 
     _judged(done, found, seen, boot)
     done.took_s = time.monotonic() - started
     return done
+
+
+def _remembered(
+    sources: Sources, given: Given, now: float
+) -> tuple[str, tuple[looks.Look, ...], agents.Packs]:
+    """What lies on the disk: this boot's name, the earlier looks, the packs."""
+    boot = hostfacts.boot(sources)
+    return boot, looks.load(given.keep, boot, now) if given.keep else (), agents.load(given.packs)
 
 
 def _first(sources: Sources, answers: list[Any], otherwise: Given) -> tuple[Table, Given, list[str]]:
@@ -188,8 +201,9 @@ def _machine(seen: _Seen) -> list[forecast.Level]:
     return forecast_machine.levels(seen.sources, seen.table, places)
 
 
-def _folders(seen: _Seen) -> list[statesize.Folder]:
-    return statesize.folders(seen.sources, seen.packs, seen.until - 0.2)
+def _folders(seen: _Seen) -> tuple[list[statesize.Folder], list[forecast.Level]]:
+    found = statesize.folders(seen.sources, seen.packs, seen.until - 0.2)
+    return found, statesize.levels(seen.sources, found)
 
 
 def _loops(seen: _Seen) -> loops.Jobs:
@@ -236,12 +250,11 @@ def _joined(found: dict[str, Any], table: Table) -> Look:
 
 def _judged(done: Look, found: dict[str, Any], seen: _Seen, boot: str) -> None:
     """Levels with what earlier looks know; then this look is kept."""
-    folders: list[statesize.Folder] = (
-        [] if isinstance(found["agents' folders"], Exception) else found["agents' folders"]
-    )
+    none: tuple[list[statesize.Folder], list[forecast.Level]] = ([], [])
+    folders, large = none if isinstance(found["agents' folders"], Exception) else found["agents' folders"]
     levels = [] if isinstance(found["open files"], Exception) else list(found["open files"])
     levels += [] if isinstance(found["disks and processes"], Exception) else found["disks and processes"]
-    levels += statesize.levels(seen.sources, folders)
+    levels += large
     done.forecasts = forecast.judge(levels, seen.kept, seen.now)
     done.host = msgspec.structs.replace(
         done.host,
@@ -258,5 +271,8 @@ def _judged(done: Look, found: dict[str, Any], seen: _Seen, boot: str) -> None:
     if seen.given.keep and not seen.sources.recorded:
         counts = {} if isinstance(jobs, Exception) else jobs.counts
         numbers = {**forecast.numbers(done.forecasts, spent), **counts}
-        problem = looks.save(seen.given.keep, seen.kept, looks.Look(seen.now, boot, numbers))
-        done.missing += [problem] if problem else []
+        new = looks.Look(seen.now, boot, numbers)
+        (problem,) = together([partial(looks.save, seen.given.keep, seen.kept, new)], figures.LOOK_SAVE)
+        done.missing += (
+            [problem if isinstance(problem, str) else _why("this look", problem)] if problem else []
+        )

@@ -36,6 +36,9 @@ def scan(sources: Sources, procs: Iterable[Proc], until: float) -> Scan:
             targets.setdefault(pid, Counter())[target] += 1
     for pid, counted in targets.items():
         found.by_pid[pid].top = tuple(counted.most_common(3))
+    for seen in found.by_pid.values():
+        if limit is not None and seen.count > limit:
+            seen.limit = None  # it has raised its own: what it is cannot be asked
     found.cut = time.monotonic() > until and not sources.recorded
     return found
 

@@ -14,7 +14,6 @@ import msgspec
 from midwatch.inspect.agents import Packs
 from midwatch.inspect.forecast import Level, State
 from midwatch.inspect.sources import Sources
-from midwatch.model.units import format_bytes
 from midwatch.policy import defaults_inspect as figures
 
 _DEEP = 12
@@ -95,8 +94,8 @@ def levels(sources: Sources, found: Iterable[Folder]) -> list[Level]:
         except OSError:
             continue
         path, size = folder.largest
-        words = f"{folder.agent}; {path.rsplit('/', 1)[-1]} alone has {format_bytes(size)}"
-        detail = words if size > folder.size // 4 else f"{folder.agent}; {folder.files} files"
+        words = f"of {folder.agent}, most of it one file ({path.rsplit('/', 1)[-1]})"
+        detail = words if size > folder.size // 2 else f"of {folder.agent}, {folder.files:,} files"
         rows.append(
             Level(f"folder:{folder.path}", "folder", folder.path, folder.size, float(folder.size + free), "bytes",
                   detail=detail, at_least=not folder.whole, shares=(2.0, 2.0),

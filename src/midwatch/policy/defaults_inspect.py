@@ -150,3 +150,4 @@ RECOVER_WAL = _figure("RECOVER_WAL", 16 << 20, "bytes of a write-ahead log", "fo
 RECOVER_CACHE = _figure("RECOVER_CACHE", 1, "entries of a cache folder", "an empty folder is no cache", "test_recover.py::test_caches_are_suggestions")
 RECOVER_RECORDS = _figure("RECOVER_RECORDS", 20, "records", "one a recovery; older ones are removed", "test_recover_apply.py::test_the_record_is_bounded_and_private")
 WATCH_MOST = _figure("WATCH_MOST", 300.0, "s", "scenario 57 needs 130; a person waits no longer", "doctor/test_core.py::test_a_longer_look_may_be_asked_for")
+WATCH_USUAL = _figure("WATCH_USUAL", 6.0, "s", "long enough for three rebuilds of a storm, short enough for every look", "doctor/test_core.py::test_a_longer_look_may_be_asked_for")

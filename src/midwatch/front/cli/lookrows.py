@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from midwatch.front.cli.render import clock, cut, duration, plain, size
+from midwatch.front.cli.render import clock, duration, plain, size
 
 Doc = Mapping[str, Any]
-NARROW = 60  # columns below which a row is running text instead of columns
+NARROW = 70  # columns below which a row is running text instead of columns
 SMALL = 5 << 20  # bytes; trees below it are noise
 _QUALITY = {"upper-bound": "≤", "approximate": "~"}
 _WORST = ("absent", "approximate", "upper-bound", "exact")
@@ -43,7 +43,7 @@ def memory(found: Doc, room: int) -> list[tuple[str, str]]:
         return [(f"{size_} {name}", "") for _, size_, _, name in rows]
     wide = max((len(row[1]) for row in rows), default=0)
     return [
-        (cut(f"{size_:>{wide}}  {count:>4} proc{'s' if count != 1 else ' '}  {name}", room - 2), "table")
+        (f"{size_:>{wide}}  {count:>4} proc{'s' if count != 1 else ' '}  {name}", "")
         for _, size_, count, name in rows
     ]
 
@@ -101,7 +101,8 @@ def leftovers(found: Doc, now: float) -> list[tuple[str, str]]:
     for (certain, name, why), group in groups.items():
         total = sum(one["held_bytes"] or 0 for one in group)
         ages = sorted(now - one["started"] for one in group)
-        age = duration(ages[-1]) if len(ages) == 1 else f"{duration(ages[0])} to {duration(ages[-1])}"
+        first, last = duration(ages[0]), duration(ages[-1])
+        age = last if first == last else f"{first} to {last}"
         apart = "" if certain else "pile-up, offered apart: "
         rows.append((certain, total, plain(f"{len(group)} x {name}, {size(total)}, {age} old: {apart}{why}")))
     rows.sort(key=lambda row: (not row[0], -row[1]))

@@ -28,7 +28,7 @@ def screen(found: Doc, room: int, now: float, on: bool) -> list[str]:
         first, *more = wrap(f"{name}  {head}" if head else name, room)
         out += [paint(first, state if rows else "bold", on), *("    " + line for line in more)]
         for text, kind in rows:
-            first, *more = wrap(text, room - 4) if room < lookrows.NARROW or kind != "table" else [text]
+            first, *more = wrap(text, room - 4)
             out.append(paint("  " + first, kind, on))
             out += ["    " + line for line in more]
     if found["missing"]:
@@ -57,7 +57,11 @@ def sections(found: Doc, room: int, now: float) -> Iterable[tuple[str, str, list
     if left:
         certain = [one for one in found["leftovers"] if one["certain"]]
         count, held = len(certain), sum(one["held_bytes"] or 0 for one in certain)
-        head = f"{count} process{'es' * (count != 1)}, {size(held)}, nobody owns them" if certain else ""
+        head = (
+            f"{count} process{'es' * (count != 1)}, {size(held)}, nobody owns them"
+            if certain
+            else "none for certain"
+        )
         yield "LEFTOVERS", head, _limited(left, "leftovers")
     rows = [(lookrows.level(one), _STATE.get(one["state"], "")) for one in lookrows.told(found)]
     hint = "" if not found["first_look"] else "how fast is known from the second look on"
