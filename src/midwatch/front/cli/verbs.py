@@ -30,6 +30,7 @@ VERBS = (
     "leaks",
     "exec",
     "spool",
+    "sessions",
     "sweep",
     "recover",
     "doctor",
