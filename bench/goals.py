@@ -59,6 +59,17 @@ def share_of_splice(figure: str, share: float) -> Callable[[Sequence[Result]], f
     return bound
 
 
+def share_of_cat(share: float) -> Callable[[Sequence[Result]], float | None]:
+    """A share of `cat > /dev/null` in the same run."""
+
+    def bound(results: Sequence[Result]) -> float | None:
+        rate = best(results, LIMIT, "flood.mb_per_s", highest=True)
+        return None if rate is None else rate * share
+
+    return bound
+
+
+RUN = "bounded.run"
 GATED, PLAIN, ROTATED = "contain=auto", "contain=none", "50 MB x 10"
 RATE = "mb_per_s"
 METERS = "held memory, descriptors, CPU, I/O"
@@ -129,6 +140,9 @@ GOALS = (
         )
     ),
     Goal("kill -9: start to 100 adopted (s)", "survive", ("adopted_s",), fixed(0.3), "<= 0.3", "100 services"),
+    Goal("exec of 1 GiB (MB/s)", "exec", ("flood.mb_per_s",), share_of_cat(0.7), "0.7 of cat", RUN, 1.0, True),
+    Goal("exec of 1 GiB, growth (MiB)", "exec", ("flood.grown_mib",), fixed(8.0), "<= 8", RUN),
+    Goal("64 x 20 MiB at once, growth (MiB)", "exec", ("many.grown_mib",), fixed(64.0), "<= 64", RUN),
     Goal("log MB/s, peers", "logs", (RATE,), peers_best(RATE, highest=True), "best peer", ROTATED, 1.0, True),
 )
 

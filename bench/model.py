@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-Measure = Literal["restart", "memory", "cpu", "start500", "logs", "sockets", "survive", "readings", "guards"]
+Measure = Literal["restart", "memory", "cpu", "start500", "logs", "sockets", "survive", "readings", "guards", "exec"]
 MEASURES: tuple[Measure, ...] = (
-    "restart", "memory", "cpu", "start500", "logs", "sockets", "survive", "readings", "guards",
+    "restart", "memory", "cpu", "start500", "logs", "sockets", "survive", "readings", "guards", "exec",
 )  # fmt: skip
 Trigger = Literal["exit", "kill"]
 

@@ -27,6 +27,7 @@ TITLES: dict[Measure, str] = {
     "survive": "kill -9 of the supervisor, then its start command again: what became of the service",
     "readings": "Reading the memory of all services, every 2 s: the cost of a pass",
     "guards": "Memory guard, limit 512 MiB: how much a runaway held when it was dead (MiB)",
+    "exec": "Running one command from Python: 1 GiB of output, 64 x 20 MiB at once, none",
 }
 
 
@@ -236,6 +237,18 @@ def _guards(_: Sequence[Result]) -> list[Column]:
     return columns
 
 
+def _exec(results: Sequence[Result]) -> list[Column]:
+    limit = best(results, LIMIT, "flood.mb_per_s", highest=True)
+    return [
+        Column("1 GiB: MB/s", _figure("flood.mb_per_s", 0)),
+        Column("x the limit", lambda result: ratio(median(result, "flood.mb_per_s"), limit)),
+        Column("growth MiB", _figure("flood.grown_mib", 1)),
+        Column("64 at once: s", _figure("many.s", 1)),
+        Column("growth MiB", _figure("many.grown_mib", 1)),
+        Column("`true`: ms", _figure("short.ms", 2)),
+    ]
+
+
 def _worst(figure: str, digits: int = 0) -> Callable[[Result], str]:
     def cell(result: Result) -> str:
         values = result.figures.get(figure)
@@ -254,6 +267,7 @@ COLUMNS: dict[Measure, Callable[[Sequence[Result]], list[Column]]] = {
     "survive": _survive,
     "readings": _readings,
     "guards": _guards,
+    "exec": _exec,
 }
 
 

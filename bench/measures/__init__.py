@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bench.context import Context
-from bench.measures import cpu, guards, logs, memory, readings, restart, sockets, start500, survive
+from bench.measures import cpu, execute, guards, logs, memory, readings, restart, sockets, start500, survive
 from bench.model import Measure, Result
 
 RUN: dict[Measure, Callable[[Context], list[Result]]] = {
@@ -21,4 +21,5 @@ RUN: dict[Measure, Callable[[Context], list[Result]]] = {
     "survive": survive.measure,
     "readings": readings.measure,
     "guards": guards.measure,
+    "exec": execute.measure,
 }

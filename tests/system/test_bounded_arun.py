@@ -18,7 +18,7 @@ MIB = 1 << 20
 
 
 def test_it_is_run_with_the_same_arguments() -> None:
-    async def main() -> list[Result]:
+    async def main() -> tuple[Result, Result, Result]:
         return await asyncio.gather(
             arun("echo $X; exit 3", env={"X": "y", "PATH": os.environ["PATH"]}), arun(["pwd"], cwd="/"), arun(["nope!"])
         )

@@ -111,7 +111,8 @@ class Drain:
     def _read(self, fd: int) -> None:
         tape = self._tapes[fd]
         try:
-            count = os.readv(fd, [tape.buffer])
+            poured = self.sink.pour(fd)
+            count = os.readv(fd, [tape.buffer]) if poured is None else poured
         except BlockingIOError:
             return
         if count == 0:
@@ -120,9 +121,10 @@ class Drain:
             return
         self._owed -= count
         self._fed = time.monotonic()
-        buffer = tape.buffer
-        tape.took(count)
-        self.sink.take(buffer, count)
+        if poured is None:
+            buffer = tape.buffer
+            tape.took(count)
+            self.sink.take(buffer, count)
         if self.sink.total >= self._bounds.output and not self._killed:
             self.state = self.state or "output_limit"
             self._kill()

@@ -116,7 +116,9 @@ def _run(order: Order, bounds: Bounds, limits: Limits, again: Again, cancel: Can
     if host.late:
         host.late = reap(host.late)
     began, peak = time.monotonic(), _own_peak()
-    sink = Sink(again.begin if again.store is not None else None, limits.inline_cap)
+    store = again.store
+    pour = str(store.folder) if store is not None and not order.split and sys.platform == "linux" else None
+    sink = Sink(again.begin if store is not None else None, limits, pour)
     try:
         child = Child(order, host)
     except CannotStart as error:
@@ -127,7 +129,8 @@ def _run(order: Order, bounds: Bounds, limits: Limits, again: Again, cancel: Can
     try:
         drain = Drain(child, tapes, sink, bounds, cancel.fd if cancel else -1)
         drain.run()
-        warnings = child.told()
+        uncounted = sink.settle(tapes[0])
+        warnings = (*child.told(), *((uncounted,) if uncounted else ()))
         child.close()
         took = time.monotonic() - began
         facts = Facts(

@@ -50,6 +50,12 @@ class Tape:
         if filled and len(self.buffer) < self._read:
             self._buffers[self._turn] = bytearray(self._read)  # nothing that is kept is in this one
 
+    def skip(self, count: int) -> None:
+        """`count` bytes have passed elsewhere, and more than the end follows."""
+        self._recent.clear()
+        self._large = 0
+        self.total += count
+
     def _settle(self) -> None:
         if self._large:
             with memoryview(self._buffers[self._turn ^ 1]) as view:

@@ -71,6 +71,16 @@ class Writer:
             marks = self._count(countable, len(view), stored)
         self._tell(marks)
 
+    def skip(self, count: int, lines: int) -> None:
+        """`count` bytes with so many newlines have passed elsewhere, up to where a block begins. They must not be
+        missed: as much as the ring holds has to follow."""
+        self._seen += count
+        self._lines += lines
+        if not self.why:
+            self._stored += count
+            self._stored_lines += lines
+            self._tell([(self._stored // shape.BLOCK, self._lines)])
+
     def _store(self, view: memoryview) -> int:
         """How many of these bytes are on disk now."""
         done = 0
