@@ -147,7 +147,30 @@ def states() -> str:
     )
 
 
+def checks() -> str:
+    """Every check of `doctor`."""
+    from midwatch.inspect.doctor import registry
+    from midwatch.inspect.doctor.check import CATEGORIES
+
+    lines = [
+        "# Checks of `midwatch doctor`\n",
+        "`--category NAME` runs one category; a check marked *slow* runs only with `--all` or by its category, one marked",
+        "*service* also speaks of a single service (`midwatch doctor NAME`). Each answers pass, warn, fail, or skip with",
+        "the reason and what would make it run.\n",
+    ]
+    for category in CATEGORIES:
+        rows = [check for check in registry.checks() if check.category == category]
+        lines += [f"## {category}\n", "| check | looks at | says |", "|---|---|---|"]
+        for check in rows:
+            marks = [word for word, on in (("slow", check.slow), ("service", check.services)) if on]
+            marked = f" *({', '.join(marks)})*" if marks else ""
+            lines.append(f"| {check.id} | {_cell(check.title)}{marked} | {_cell(check.about)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
 PAGES = {
+    "checks.md": checks,
     "commands.md": commands,
     "config.md": config_keys,
     "events.md": events,

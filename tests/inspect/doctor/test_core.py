@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from tests.inspect.doctor.machines import Machine, ctx
 
 from midwatch.inspect.doctor import registry
-from midwatch.inspect.doctor.check import CATEGORIES, Check, Context, Missing, worst_first
+from midwatch.inspect.doctor.check import CATEGORIES, Check, Context, Missing, watching, worst_first
 from midwatch.inspect.doctor.run import run
 from midwatch.model.look import Checked
 
@@ -68,6 +68,23 @@ def test_all_hanging_still_ends_within_the_total(machine: Machine) -> None:
     assert len(results) == 8
     assert all(one.status == "skip" and one.message.startswith("timeout: ") for one in results)
     assert sum("not begun" in one.message for one in results) >= 2
+
+
+def test_a_longer_look_may_be_asked_for(machine: Machine) -> None:
+    """--watch gives a check more time than the usual ten seconds, and not for ever."""
+    from midwatch.policy import defaults_inspect as figures
+
+    assert watching(130.0) == 130.0
+    assert watching(1e9) == figures.WATCH_MOST
+    assert watching(-1.0) == ctx(machine).window == figures.WATCH_USUAL
+
+    def takes(context: Context) -> Iterable[Checked]:
+        time.sleep(0.6)
+        yield slow.say("pass", "done")
+
+    slow = _check(1, takes)
+    assert [one.status for one in run(ctx(machine), [slow], each=0.1, total=0.2)] == ["skip"]
+    assert [one.status for one in run(ctx(machine), [slow], each=0.1, total=0.2, more=20.0)] == ["pass"]
 
 
 def test_no_more_than_eight_run_at_once(machine: Machine) -> None:

@@ -151,6 +151,8 @@ def test_the_kernels_log_is_second_choice(machine: Machine) -> None:
     machine.says("journalctl -k -o short-unix --no-pager --since=-7d", out + "junk\n")
     (found,) = look(machine)
     assert (found.status, found.evidence["culprit"], found.evidence["count"]) == ("warn", "Pillow", 4)
+    machine.says("journalctl -k -o short-unix --no-pager --since=-7d", "-- No entries --\n")
+    assert [one.status for one in look(machine)] == ["skip"]  # GEN-7: an empty log is not a calm week
     machine.ran.clear()
     (found,) = look(machine)
     assert found.status == "skip"

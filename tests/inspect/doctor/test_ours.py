@@ -35,6 +35,16 @@ def test_memory_near_its_line_and_without_one(machine: Machine) -> None:
     assert found.hint == 'memory = { hard = "320M" }'
 
 
+def test_many_without_a_line_are_one_finding(machine: Machine) -> None:
+    """Three services without a line are one warning that names them, and their other findings stay."""
+    free = [Watched(f"home/s{n}", {"state": "up"}, n, fds_open=240, fds_limit=256) for n in (1, 2, 3)]
+    found = bad(look(machine, *free, name=""))
+    assert [one.status for one in found] == ["warn", "fail", "fail", "fail"]
+    assert found[0].message.startswith(
+        "3 services have no memory line of their own: home/s1, home/s2, home/s3;"
+    )
+
+
 def test_a_stranger_on_its_port_fails(machine: Machine) -> None:
     """The port is held by somebody who is not below it; its own worker is nobody else."""
     machine.put("/proc/net/tcp", "head\n 0: 0100007F:2253 00000000:0000 0A 0:0 0:0 0 1000 0 777 1\n")

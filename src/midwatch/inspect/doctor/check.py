@@ -17,6 +17,7 @@ import msgspec
 from midwatch.inspect.ours import Ours
 from midwatch.inspect.sources import Sources
 from midwatch.model.look import Checked, Offender, Status
+from midwatch.policy import defaults_inspect as figures
 
 Category = Literal[
     "memory", "containers", "processes", "crashes", "locks", "watchers", "disk", "services", "limits"
@@ -69,7 +70,7 @@ class Context:
         name: str = "",
         rungs: dict[str, str] | None = None,
         expect_heavy: int = 0,
-        window: float = 6.0,
+        window: float = figures.WATCH_USUAL,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -153,6 +154,11 @@ class Check(msgspec.Struct, frozen=True):
         """A result of this check."""
         named = tuple(offenders)
         return Checked(self.id, self.category, status, message, named, evidence or {}, hint, "live", fix)
+
+
+def watching(seconds: float) -> float:
+    """How long a tree is watched when so many seconds were asked for; negative: as usual."""
+    return figures.WATCH_USUAL if seconds < 0 else min(seconds, figures.WATCH_MOST)
 
 
 def worst_first(results: Iterable[Checked]) -> list[Checked]:

@@ -146,6 +146,8 @@ def _signal(number: object) -> str:
 def _kernel(ctx: Context) -> list[Crash]:
     """F-06: real faults only; a sent SIGSEGV leaves no line."""
     out = ctx.said("journalctl", "-k", "-o", "short-unix", "--no-pager", "--since=-7d")
+    if " kernel: " not in out:
+        raise Missing("the journal holds no kernel messages", "run as root, or install systemd-coredump")
     return [
         Crash(float(at), binary, ips.package(image) if image else "", "", f"kernel log: {binary}[{pid}]")
         for at, binary, pid, image in _FAULT.findall(out)

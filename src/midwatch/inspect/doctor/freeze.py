@@ -91,6 +91,10 @@ def _linux(ctx: Context) -> Checked:
     dumps = _pstore(ctx)
     evidence: dict[str, Any] = {"pstore": dumps}
     boots = _boots(ctx)
+    if not boots and not dumps:
+        raise Missing(
+            "the journal knows no boot, not even this one", "mkdir /var/log/journal, so that it is kept"
+        )
     if len(boots) < 2:
         if dumps:
             return CHECK.say("warn", f"the firmware kept {naming.count(len(dumps), 'record')} of a kernel crash",

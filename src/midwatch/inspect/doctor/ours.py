@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+import msgspec
+
 from midwatch.inspect.doctor.check import Check, Context, Missing, Watched
 from midwatch.inspect.doctor.parts import listeners, naming
 from midwatch.model.look import Checked, Offender, Status
@@ -23,11 +25,25 @@ def _run(ctx: Context) -> Iterable[Checked]:
     if not mine:
         yield CHECK.say("pass", "no service of midwatch runs here")
         return
+    if not ctx.name:
+        free = [one for one in mine if one.memory_hard is None and one.pid]
+        if len(free) > 1:
+            yield _free(free)
+            mine = [one for one in mine if one not in free] + [
+                msgspec.structs.replace(one, memory_hard=0) for one in free
+            ]
     for watched in mine:
         found = [*_memory(watched), *_port(ctx, watched), *_files(watched)]
         yield from found
         if not found or ctx.name:
             yield CHECK.say("pass", _calm(watched), offenders=[_named(watched)])
+
+
+def _free(free: list[Watched]) -> Checked:
+    names = naming.some(one.id for one in free)
+    words = f"{len(free)} services have no memory line of their own: {names}; a leak takes what the whole budget has"
+    hint = f"midwatch doctor {free[0].id}, which proposes one; memory = {{ hard = ... }}"
+    return CHECK.say("warn", words, offenders=[_named(one) for one in free], hint=hint)
 
 
 def _named(watched: Watched) -> Offender:

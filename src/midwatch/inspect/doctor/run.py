@@ -109,9 +109,13 @@ def run(
     cap: int = figures.DOCTOR_CAP,
     each: float = figures.DOCTOR_EACH,
     total: float = figures.DOCTOR_TOTAL,
+    more: float = 0.0,
     told: Told | None = None,
 ) -> list[Checked]:
-    """Every result of every check, in the order of `checks`. `told`: how many are done, of how many, who runs."""
+    """Every result of every check, in the order of `checks`. `more`: seconds that a longer look was given on top;
+    `told`: how many are done, of how many, who runs.
+    """
+    each, total = each + max(0.0, more), total + max(0.0, more)
     platform = ctx.sources.platform
     fit = [check for check in checks if platform in check.platforms]
     runner = _Runner(ctx, fit)

@@ -47,7 +47,7 @@ def _run(ctx: Context) -> Iterable[Checked]:
             yield result
     yield from _linger(ctx, mine)
     for words in missing:
-        yield CHECK.say("skip", words, hint="midwatch doctor --category services as their owner")
+        yield CHECK.say("skip", words, hint=managers.ask(ctx))
     if not mine and missing:
         return
     if not bad:

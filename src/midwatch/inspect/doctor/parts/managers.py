@@ -21,6 +21,7 @@ _KEYS = (
     "ExecMainStartTimestampMonotonic,ExecMainExitTimestampMonotonic,TimeoutStopUSec,ControlGroup,UnitFileState"
 )
 _LINE = re.compile(r"^\s+([a-z][\w /-]*?) = (.*?)\s*$", re.MULTILINE)
+_NO_SYSTEMD = re.compile(r"Host is down|not been booted with systemd")
 _OWN = {"systemd": "/etc/systemd/system", "launchd": "/Library/LaunchDaemons"}
 
 
@@ -71,6 +72,11 @@ def services(ctx: Context) -> tuple[list[Service], list[str]]:
     return found
 
 
+def ask(ctx: Context) -> str:
+    """The command with which a person sees why a manager does not answer."""
+    return "systemctl is-system-running" if ctx.linux else "launchctl print system"
+
+
 def _systemd(ctx: Context) -> tuple[list[Service], list[str]]:
     known: dict[tuple[bool, str], dict[str, str]] = {}
     missing = []
@@ -79,6 +85,9 @@ def _systemd(ctx: Context) -> tuple[list[Service], list[str]]:
         try:
             known |= {(user, facts["Id"]): facts for facts in blocks(ctx.said(*argv)) if "Id" in facts}
         except Missing as why:
+            if _NO_SYSTEMD.search(why.why):
+                missing.append("systemd does not run this machine: its services cannot be asked")
+                break  # then there is no user's manager either
             missing.append(("the user's " if user else "") + f"services: {why.why}")
     found = []
     home = ctx.sources.home
