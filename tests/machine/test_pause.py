@@ -140,6 +140,50 @@ def test_the_rehearsal_says_each_rung_and_leaves_nothing(tmp_path: Path) -> None
     assert machine.leftover("midwatch.rehearsal.0").dirs == ()
 
 
+FROZEN = """
+import os, sys
+from midwatch.machine import pause
+from midwatch.machine.linux import adapter
+
+def frozen_for_ever(scanner, hand, tree):
+    how = was(scanner, hand, tree)
+    print(*(proc.pid for proc in machine.members(tree)), flush=True)
+    sys.stdin.read()
+    return how
+
+was, pause.freeze = pause.freeze, frozen_for_ever
+machine = adapter.LinuxMachine(f"dies-{os.getpid()}", os.getpid())
+machine._cgroups.make = lambda *_: adapter.Containment(why_not="none, for this test")
+machine.rehearse()
+"""
+
+
+def test_who_dies_in_its_rehearsal_leaves_nobody_standing_still() -> None:
+    """kill -9 while the dummies are stopped, where there is no cgroup: they do not see the end of the pipe, the warden
+    does (found by the leftovers of a whole test run as an unprivileged user)."""
+    ours = subprocess.Popen(
+        [sys.executable, "-c", FROZEN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )  # fmt: skip
+    with ours:
+        assert ours.stdout is not None
+        dummies = [int(word) for word in ours.stdout.readline().split()]
+        assert len(dummies) == 2
+        assert [state(pid) for pid in dummies] == ["T", "T"] or all(becomes(pid, "T") for pid in dummies)
+        ours.kill()
+    assert all(gone(pid) for pid in dummies)
+
+
+def gone(pid: int) -> bool:
+    for _ in range(2000):
+        try:
+            if state(pid) == "Z":
+                return True
+        except OSError:
+            return True
+        time.sleep(0.005)
+    return False
+
+
 def test_a_rehearsal_that_cannot_begin_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     """No more processes: one line, no exception."""
     def refuse(*_: Any, **__: Any) -> int:

@@ -1,7 +1,7 @@
 """The rare path, tried before it is needed: a dummy tree is frozen, killed and reaped by the code that ends runs.
 
-A shell with a child, in a group of its own; both wait for the end of a pipe that we hold, so they leave by themselves
-whatever happens to us. The answer says for each rung "yes" or what is used instead and why. At most a second or so, in
+A shell with a child, in a group of its own; both wait for the end of a pipe that we hold. So does a warden outside, which
+kills the group then: whoever stands still does not see that we died. The answer says for each rung "yes" or what is used instead and why. At most a second or so, in
 a worker thread. Must not touch anything else. Tests: tests/machine/test_pause.py.
 """
 
@@ -19,6 +19,7 @@ from midwatch.model.identity import ProcId
 
 SECONDS = 1.0
 _SCRIPT = "exec 3<&0; (read x <&3) & echo; read x <&3; wait"  # nothing but the shell itself is needed
+_WARDEN = "read x; kill -KILL -{}"  # the number of a group is not given away again while it has members
 _END = 0.5  # seconds for the end of the dummies, however late it is
 BUSY = "not tried to the end: the machine is too busy"
 _HELP = 0.6  # seconds that the program which tries process_mrelease may take
@@ -40,6 +41,12 @@ def rehearse(machine: Stage, containment: Containment, keeper: int, run: str, ki
     waiting, hold = os.pipe()
     try:
         pid = _dummies(run, waiting)
+        try:
+            warden = _shell(_WARDEN.format(pid), "", waiting)  # without the mark: it is none of the tree
+        except OSError:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
     except OSError:
         os.close(hold)
         raise
@@ -61,6 +68,8 @@ def rehearse(machine: Stage, containment: Containment, keeper: int, run: str, ki
         if ended.left and began > until - _END:
             told["kill"] = BUSY
     finally:
+        os.kill(warden, signal.SIGKILL)  # before the group's number may become free
+        os.waitpid(warden, 0)
         os.close(hold)
         told["reap"] = _reap(pid)
     told["memory release"] = _release(until - time.monotonic())
@@ -72,19 +81,25 @@ def _dummies(run: str, waiting: int) -> int:
     """The dummy tree, once its second member is there. It lives until the other end of `waiting` is closed."""
     read, write = os.pipe()
     try:
-        pid = os.posix_spawn(
-            "/bin/sh", ["sh", "-c", _SCRIPT], {"PATH": "/usr/bin:/bin", "MIDWATCH_RUN": run},
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, waiting, 0), (os.POSIX_SPAWN_DUP2, write, 1),
-                (os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0),
-            ],
-            setsid=True, setsigmask=(), setsigdef=(signal.SIGTERM, signal.SIGINT, signal.SIGPIPE),
-        )  # fmt: skip
+        pid = _shell(_SCRIPT, run, waiting, write)
     finally:
         os.close(write)
     os.read(read, 1)
     os.close(read)
     return pid
+
+
+def _shell(script: str, run: str, stdin: int, stdout: int | None = None) -> int:
+    """Start it as leader of a session and group of its own; its pid."""
+    out = (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0)
+    return os.posix_spawn(
+        "/bin/sh", ["sh", "-c", script], {"PATH": "/usr/bin:/bin"} | ({"MIDWATCH_RUN": run} if run else {}),
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, stdin, 0), out if stdout is None else (os.POSIX_SPAWN_DUP2, stdout, 1),
+            (os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0),
+        ],
+        setsid=True, setsigmask=(), setsigdef=(signal.SIGTERM, signal.SIGINT, signal.SIGPIPE),
+    )  # fmt: skip
 
 
 def _freeze(machine: Stage, tree: Tree) -> str:
