@@ -1,8 +1,9 @@
 """The rare path, tried before it is needed: a dummy tree is frozen, killed and reaped by the code that ends runs.
 
-A shell with a child, in a group of its own; both wait for the end of a pipe that we hold. So does a warden outside, which
-kills the group then: whoever stands still does not see that we died. The answer says for each rung "yes" or what is used instead and why. At most a second or so, in
-a worker thread. Must not touch anything else. Tests: tests/machine/test_pause.py.
+A shell with a child, in a group of its own; both wait for the end of a pipe that we hold. So does a warden outside, who
+kills the group then: whoever stands still does not see that we died. The answer says for each rung "yes" or what is
+used instead and why. At most a second or so, in a worker thread. Must not touch anything else.
+Tests: tests/machine/test_pause.py.
 """
 
 from __future__ import annotations
