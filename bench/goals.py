@@ -140,6 +140,7 @@ GOALS = (
         )
     ),
     Goal("kill -9: start to 100 adopted (s)", "survive", ("adopted_s",), fixed(0.3), "<= 0.3", "100 services"),
+    Goal("look with 600 processes (ms)", "look", ("wall_ms",), fixed(2000.0), "<= 2000", "look --json"),
     Goal("exec of 1 GiB (MB/s)", "exec", ("flood.mb_per_s",), share_of_cat(0.7), "0.7 of cat", RUN, 1.0, True),
     Goal("exec of 1 GiB, growth (MiB)", "exec", ("flood.grown_mib",), fixed(8.0), "<= 8", RUN),
     Goal("64 x 20 MiB at once, growth (MiB)", "exec", ("many.grown_mib",), fixed(64.0), "<= 64", RUN),

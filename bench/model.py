@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-Measure = Literal["restart", "memory", "cpu", "start500", "logs", "sockets", "survive", "readings", "guards", "exec"]
+Measure = Literal[
+    "restart", "memory", "cpu", "start500", "logs", "sockets", "survive", "readings", "guards", "exec", "look",
+]  # fmt: skip
 MEASURES: tuple[Measure, ...] = (
-    "restart", "memory", "cpu", "start500", "logs", "sockets", "survive", "readings", "guards", "exec",
+    "restart", "memory", "cpu", "start500", "logs", "sockets", "survive", "readings", "guards", "exec", "look",
 )  # fmt: skip
 Trigger = Literal["exit", "kill"]
 

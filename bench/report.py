@@ -27,6 +27,7 @@ TITLES: dict[Measure, str] = {
     "survive": "kill -9 of the supervisor, then its start command again: what became of the service",
     "readings": "Reading the memory of all services, every 2 s: the cost of a pass",
     "guards": "Memory guard, limit 512 MiB: how much a runaway held when it was dead (MiB)",
+    "look": "The first look at a machine with 600 more processes",
     "exec": "Running one command from Python: 1 GiB of output, 64 x 20 MiB at once, none",
 }
 
@@ -249,6 +250,16 @@ def _exec(results: Sequence[Result]) -> list[Column]:
     ]
 
 
+def _look(_: Sequence[Result]) -> list[Column]:
+    return [
+        Column("wall ms", _figure("wall_ms", 0)),
+        Column("worst", _worst("wall_ms")),
+        Column("CPU ms", _figure("cpu_ms", 0)),
+        Column("processes seen", _figure("processes", 0)),
+        Column("parts missing", _worst("missing")),
+    ]
+
+
 def _worst(figure: str, digits: int = 0) -> Callable[[Result], str]:
     def cell(result: Result) -> str:
         values = result.figures.get(figure)
@@ -268,6 +279,7 @@ COLUMNS: dict[Measure, Callable[[Sequence[Result]], list[Column]]] = {
     "readings": _readings,
     "guards": _guards,
     "exec": _exec,
+    "look": _look,
 }
 
 

@@ -8,7 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bench.context import Context
-from bench.measures import cpu, execute, guards, logs, memory, readings, restart, sockets, start500, survive
+from bench.measures import (
+    cpu,
+    execute,
+    first_look,
+    guards,
+    logs,
+    memory,
+    readings,
+    restart,
+    sockets,
+    start500,
+    survive,
+)
 from bench.model import Measure, Result
 
 RUN: dict[Measure, Callable[[Context], list[Result]]] = {
@@ -22,4 +34,5 @@ RUN: dict[Measure, Callable[[Context], list[Result]]] = {
     "readings": readings.measure,
     "guards": guards.measure,
     "exec": execute.measure,
+    "look": first_look.measure,
 }
