@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -104,3 +106,12 @@ def test_64_at_once_in_one_loop() -> None:
     assert found["grown"] <= 64 * MIB
     assert (found["fds"], found["threads"]) == (0, 1)
     assert found["late"] < 5
+
+
+def test_the_example_of_the_documentation_runs() -> None:
+    """docs/exec.md, "From Python": as it stands."""
+    page = (Path(__file__).parents[2] / "docs" / "exec.md").read_text()
+    code = page.partition("```python\n")[2].partition("```")[0]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=50)
+    assert done.stdout.endswith("ended, nothing is left of it\n")
+    assert str([0] * 20) in done.stdout

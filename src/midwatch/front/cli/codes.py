@@ -17,6 +17,9 @@ EXIT_CODES: tuple[tuple[int, str, str], ...] = (
         "wrong configuration, a conflict, an unwritable state folder, or `up -d` under another manager",
         "correct it; retrying cannot help",
     ),
+    (124, "`exec` ended a command at one of its bounds, and it left with 0", "`state` of `exec --json`"),
+    (126, "`exec` could not start the command", "read the line"),
+    (127, "`exec` did not find the command", "read the line"),
     (130, "interrupted by Ctrl-C (only commands that follow or wait)", "nothing"),
     (141, "whoever read the output went away (`midwatch logs web | head`)", "nothing"),
 )

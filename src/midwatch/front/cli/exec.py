@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from midwatch.front.cli.declare import JSON, Arg, Opt, Usage, Verb
 from midwatch.front.cli.render import say_json
 
 T = TypeVar("T")
+_LEAVE = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _NOTHING = "; nothing was started"
 
 
@@ -34,15 +36,7 @@ def _run(command: list[str], json: bool, search: str | None, **given: Any) -> in
     from midwatch.bounded import Cancel, run
 
     told: list[int] = []
-    with Cancel() as cancel:
-
-        def leave(signum: int, _: FrameType | None) -> None:
-            told.append(signum)
-            cancel.cancel()
-
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) != signal.SIG_IGN:  # nohup
-                signal.signal(number, leave)
+    with Cancel() as cancel, _heard(told, cancel.cancel):
         try:
             result = run(command, cancel=cancel, **options(given))
         except ValueError as error:
@@ -56,6 +50,25 @@ def _run(command: list[str], json: bool, search: str | None, **given: Any) -> in
         for words in result.warnings:
             print(f"midwatch exec: {words}", file=sys.stderr)
     return 128 + told[0] if told and result.state == "cancelled" else result.code
+
+
+@contextmanager
+def _heard(told: list[int], cancel: Callable[[], None]) -> Iterator[None]:
+    """Meanwhile the signals that ask us to leave end the command; what was ignored (nohup) stays so."""
+
+    def leave(signum: int, _: FrameType | None) -> None:
+        told.append(signum)
+        cancel()
+
+    before = {number: signal.getsignal(number) for number in _LEAVE}
+    heard = [number for number, handler in before.items() if handler != signal.SIG_IGN]
+    for number in heard:
+        signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number in heard:
+            signal.signal(number, before[number])
 
 
 def options(given: dict[str, Any]) -> dict[str, Any]:
