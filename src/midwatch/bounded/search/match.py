@@ -28,7 +28,8 @@ class Pattern:
     """A text or a regular expression, to be found in bytes. Raises re.error."""
 
     def __init__(self, words: str, *, regex: bool, ignore_case: bool) -> None:
-        self.plain = self.must = b""
+        self.plain = b""
+        self.must: tuple[bytes, ...] = ()
         self.from_start = False
         self.by_line = self.decoded = False
         encoded = words.encode("utf-8", "surrogateescape")
@@ -60,9 +61,10 @@ class Pattern:
         if self.decoded:
             return self._decoded(data[begin:end], begin)
         if self.must:
-            at = data.find(self.must, begin, end)
-            if at < 0:
+            places = [data.find(text, begin, end) for text in self.must]
+            if -1 in places:
                 return -1, -1
+            at = max(places)
             begin = data.rfind(b"\n", begin, at) + 1 or begin  # no line before that one can match
         hit = self._bytes.match(data, begin, end) if self.from_start else None
         hit = hit or self._begun.search(data, begin, end)

@@ -1,6 +1,6 @@
-"""Which text every match of a regular expression must contain. Part of the worker: standard library only.
+"""Which texts every match of a regular expression must contain. Part of the worker: standard library only.
 
-Looking for that text first is ten times as fast as the expression, and spares long lines without it patterns that need
+Looking for these first is ten times as fast as the expression, and spares long lines without them patterns that need
 quadratic time to find nothing. It reads the expression as Python's own parser understands it; where that cannot be had,
 or nothing is certain, the answer is "nothing". Tests: tests/bounded/test_search_required.py.
 """
@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from typing import Any
 
+MOST = 4
 
-def required(pattern: bytes) -> bytes:
-    """The longest such text; b"" if there is none that is certain."""
+
+def required(pattern: bytes) -> tuple[bytes, ...]:
+    """Such texts, the longest first; none if nothing is certain."""
     try:
         from re import _parser  # type: ignore[attr-defined]
 
         tree = _parser.parse(pattern)
     except Exception:  # noqa: BLE001 - another Python's parser: no help, no harm
-        return b""
+        return ()
     if tree.state.flags & (_parser.SRE_FLAG_IGNORECASE | _parser.SRE_FLAG_VERBOSE):
-        return b""
-    return max(_runs(tree, _parser), key=len, default=b"")
+        return ()
+    return tuple(sorted(set(_runs(tree, _parser)) - {b""}, key=lambda run: (-len(run), run))[:MOST])
 
 
 def _runs(tree: Any, names: Any) -> list[bytes]:

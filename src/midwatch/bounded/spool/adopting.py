@@ -24,7 +24,7 @@ def prepare(folder: int, name: str, info: SpoolInfo) -> SpoolInfo:
     header = shelf.read_header(folder, name)
     if header is None:
         raise SpoolError("damaged", f"spool {info.ref}: its index is damaged, what is where cannot be told")
-    wraps = header.shape.turn(header.stored) != 0 and not info.turned
+    wraps = header.shape.turn(info.kept) != 0 and not info.turned
     if info.sha256 and not wraps:
         return info
     try:
@@ -36,11 +36,11 @@ def prepare(folder: int, name: str, info: SpoolInfo) -> SpoolInfo:
 
 
 def _summed(folder: int, name: str, info: SpoolInfo, header: shape.Header, wraps: bool) -> SpoolInfo:
-    turn = header.shape.turn(header.stored) if info.turned else 0
+    turn = header.shape.turn(info.kept) if info.turned else 0
     pieces = [at for stretch in info.kept for at in header.shape.pieces(*stretch, turn)]
     source = f.open_file(folder, shelf.data_name(name, info))
     try:
-        if os.fstat(source).st_size < header.shape.file_bytes(header.stored):
+        if os.fstat(source).st_size < (info.bytes_kept if info.turned else header.shape.file_bytes(header.stored)):
             raise SpoolError("damaged", f"spool {info.ref}: its data are shorter than its index says")
         if not wraps:
             return msgspec.structs.replace(info, sha256=_pour(source, pieces, None))

@@ -79,8 +79,9 @@ class SpoolSource:
         self._header = shape.Header()
         self._look()
         self._shape = self._header.shape
-        self._turn = self._shape.turn(self._header.stored) if info.turned else 0
-        if os.fstat(data).st_size < self._shape.file_bytes(self._header.stored):
+        self._turn = self._shape.turn(info.kept) if info.turned else 0
+        needed = info.bytes_kept if info.turned else self._shape.file_bytes(self._header.stored)
+        if os.fstat(data).st_size < needed:
             raise SpoolError("damaged", f"spool {info.ref}: its data are shorter than its index says")
 
     def _look(self) -> None:

@@ -19,7 +19,7 @@ from midwatch.policy import defaults_bounded as d
 
 BLOCK = d.SPOOL_BLOCK
 MAGIC = b"MWSPOOL1"
-_FIELDS = struct.Struct("<8s6QI4x")
+_FIELDS = struct.Struct("<8s7QI4x")
 HEADER = _FIELDS.size
 SLOT = struct.Struct("<Q")
 
@@ -47,11 +47,15 @@ class Shape(NamedTuple):
         first = self.head_slots
         return block if block < first else first + (block - first) % self.ring_slots
 
-    def kept(self, stored: int) -> tuple[tuple[int, int], ...]:
-        """The stretches of the output that are in the file, [begin, end)."""
-        if stored <= self.head + self.ring:
+    def kept(self, stored: int, busy: int = 0) -> tuple[tuple[int, int], ...]:
+        """The stretches of the output that are in the file, [begin, end). `busy`: where a write that is under way ends;
+        what it overwrites in the ring counts as gone before it begins."""
+        last = max(stored, busy)
+        if last <= self.head + self.ring:
             return ((0, stored),)
-        return ((0, self.head), (stored - self.ring, stored))
+        begin = max(self.head, last - self.ring)
+        first = (0, min(self.head, stored))
+        return (first, (begin, stored)) if begin < stored else (first,)
 
     def pieces(self, begin: int, end: int, turn: int = 0) -> list[tuple[int, int]]:
         """Offset and length in the file of a stretch of the output that is kept (at most three)."""
@@ -67,9 +71,9 @@ class Shape(NamedTuple):
             begin += size
         return out
 
-    def turn(self, stored: int) -> int:
+    def turn(self, kept: tuple[tuple[int, int], ...]) -> int:
         """By how much a ring that is in order is turned; 0: it did not go round, or ended where it began."""
-        return (stored - self.ring - self.head) % self.ring if stored > self.head + self.ring else 0
+        return (kept[1][0] - self.head) % self.ring if len(kept) > 1 else 0
 
     def file_bytes(self, stored: int) -> int:
         return min(stored, self.head + self.ring)
@@ -84,10 +88,15 @@ class Header(NamedTuple):
     stored_lines: int = 0
     head: int = 0
     ring: int = 0
+    busy: int = 0  # while the ring is overwritten: where the output will end then
 
     @property
     def shape(self) -> Shape:
         return Shape(self.head, self.ring)
+
+    @property
+    def kept(self) -> tuple[tuple[int, int], ...]:
+        return self.shape.kept(self.stored, self.busy)
 
     def pack(self) -> bytes:
         words = _FIELDS.pack(MAGIC, *self, 0)

@@ -109,7 +109,7 @@ def counted(header: shape.Header) -> dict[str, object]:
         "bytes_total": header.seen,
         "lines_total": header.lines,
         "bytes_stored": header.stored,
-        "kept": header.shape.kept(header.stored) if header.head else (),
+        "kept": header.kept if header.head else (),
     }
 
 

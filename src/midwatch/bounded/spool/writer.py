@@ -67,7 +67,9 @@ class Writer:
                 self._lines += countable.count(b"\n", 0, len(view))
                 self._seen += len(view)
                 return
-            stored = self._store(view)
+            if self._stored + len(view) > self._shape.head + self._shape.ring:
+                self._announce(self._stored + len(view))
+            stored = self._store(view) if not self.why else 0
             marks = self._count(countable, len(view), stored)
         self._tell(marks)
 
@@ -80,6 +82,13 @@ class Writer:
             self._stored += count
             self._stored_lines += lines
             self._tell([(self._stored // shape.BLOCK, self._lines)])
+
+    def _announce(self, busy: int) -> None:
+        """Before the ring is overwritten: who reads meanwhile, or after our death, must not take new bytes for old."""
+        try:
+            os.pwrite(self._index, self._header()._replace(busy=busy).pack(), 0)
+        except OSError as error:
+            self.why = f"the disk refused its index: {error.strerror}"
 
     def _store(self, view: memoryview) -> int:
         """How many of these bytes are on disk now."""

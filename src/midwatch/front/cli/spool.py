@@ -201,8 +201,8 @@ VERB = Verb(
         "lines over 2,048 bytes are shortened and of a progress bar the last state is shown; by offset, or with "
         "--column inside a line, every byte comes; --raw changes nothing. search: lines that match a regular "
         "expression, at most 200, in 2 s of processor time. info: what is known of it. tail: its end. release: remove "
-        "it. list, or no word: all of them. A spool keeps the first 48 MiB and the last 16 MiB for 7 days; all together "
-        "take at most 2 GiB or a tenth of the free disk. They lie in the folder 'spool' of this instance, and nobody "
+        "it. list, or no word: all of them. A spool keeps the first 48 MiB and the last 16 MiB for 7 days; all "
+        "together take at most 2 GiB or a tenth of the free disk. They lie in the folder 'spool' of this instance, and nobody "
         "else can read them."
     ),
     examples=(

@@ -1,0 +1,77 @@
+"""Many processes and one folder of spools: no reference lost, no byte of another, one quota."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from midwatch.bounded.limits import Limits
+from midwatch.bounded.spool import Store
+
+WRITER = """
+import sys
+from midwatch.bounded.limits import Limits
+from midwatch.bounded.spool import Store
+folder, number, quota = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+store = Store(folder, Limits(spool_free=1, spool_quota=quota))
+writers = [store.begin(command=["w", str(number), str(each)]) for each in range(8)]
+for turn in range(40):
+    for each, writer in enumerate(writers):
+        writer.write(b"%04d %04d %04d\\n" % (number, each, turn) * 1000)
+for writer in writers:
+    print(writer.close({"turns": 40}).ref)
+store.sweep()
+"""
+
+
+def _run(folder: Path, quota: int) -> list[str]:
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(folder), str(number), str(quota)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(8)
+    ]
+    try:
+        said = [run.communicate(timeout=120)[0].split() for run in runs]
+    finally:
+        for run in runs:
+            run.kill()
+            run.wait()
+    assert [run.returncode for run in runs] == [0] * 8
+    return [ref for refs in said for ref in refs]
+
+
+def test_sixty_four_writers_share_a_folder(tmp_path: Path) -> None:
+    """Bad input of issue 6: eight processes with eight spools each, sweeping meanwhile: all 64 whole."""
+    store = Store(tmp_path / "s", Limits(spool_free=1))
+    found = _run(store.folder, 1 << 31)
+    assert len(set(found)) == 64
+    assert {info.ref for info in store.list()} == set(found)
+    for at, ref in enumerate(found):
+        info = store.info(ref)
+        assert (info.state, info.complete, info.bytes_total, info.lines_total) == (
+            "done",
+            True,
+            600_000,
+            40_000,
+        )
+        number, each = divmod(at, 8)
+        assert info.command == ("w", str(number), str(each))
+        for turn in (0, 20, 39):
+            page = store.read(ref, line=turn * 1000 + 1, count=1)
+            assert page.text == f"{number:04} {each:04} {turn:04}\n"
+
+
+def test_one_quota_for_all(tmp_path: Path) -> None:
+    """Together they stay inside it at every moment; each that had to stop says so, nobody failed."""
+    store = Store(tmp_path / "s", Limits(spool_free=1, spool_quota=10_000_000))
+    found = _run(store.folder, 10_000_000)
+    infos = [store.info(ref) for ref in found]
+    stored = sum(info.bytes_stored for info in infos)
+    assert 8_000_000 <= stored <= 10_000_000
+    assert all(info.bytes_total == 600_000 for info in infos)
+    assert all(info.complete or "quota" in info.why for info in infos)
+    assert sum(path.stat().st_size for path in store.folder.glob("*.data")) == stored
