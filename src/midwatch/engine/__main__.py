@@ -8,6 +8,9 @@ import os
 import sys
 
 sys.path[:] = os.environ.pop("MIDWATCH_PATH").split(os.pathsep)
+from midwatch.engine.later import put_off  # noqa: E402
+
+put_off()
 # asyncio imports ssl when it can: 6 MB for nothing (TLS probes run in a helper). None makes that import fail cleanly.
 sys.modules["ssl"] = None  # type: ignore[assignment]
 # msgspec looks for it and does without: 0.4 MB.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from midwatch.engine.asking import Answer, Question, ask
 from midwatch.engine.notify import microseconds
+from midwatch.engine.run import ANSWERS
 from midwatch.model.event import Probed
 from midwatch.model.service import Probe
 
@@ -136,4 +137,5 @@ class Watcher:
     def _post(self, ok: bool, detail: str) -> None:
         wall = self._engine.machine.now().wall
         self._run.answers.append({"at": wall, "probe": self._kind, "ok": ok, "detail": detail})
+        del self._run.answers[:-ANSWERS]
         self._engine.post(self._service, Probed(run=self._run.id, kind=self._kind, ok=ok, detail=detail))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from midwatch.engine.guard.known import LOAD, Known, by_kind, louder, record, tier_of, units
+from midwatch.engine.guard.known import LOAD, SHAPE, Known, by_kind, louder, record, tier_of, units
 from midwatch.model.event import Eased, Tripped
 from midwatch.model.finding import FdSnapshot, Finding, Sign, Silence, Tier
 from midwatch.model.sample import TreeSample
@@ -103,6 +103,7 @@ class Leaks:
     def _count(self, watch: Watch, known: Known, sample: TreeSample) -> None:
         count, at = sample.fds or 0, sample.at
         known.totals.append(count)
+        del known.totals[:-SHAPE]
         known.counted_at = at
         state = watch.service.state
         if state.phase == "up":
