@@ -1,6 +1,6 @@
 """The first look: `midwatch look` with 600 more processes on the machine, beside what people type for it today.
 
-Each tool is a process of its own, in turns; wall time is what a person waits, CPU time is that of the tool and of all it
+Each tool is a process of its own, in turns; wall time is what a person waits, CPU time that of the tool and of all it
 started. `bare` reads the same four files of each process and understands nothing. Must not know what a tool prints.
 """
 

@@ -110,7 +110,7 @@ def test_a_calm_machine() -> None:
     found = calm()
     found["next"] = looknext.advice(found, ALL)
     shown = lines(found)
-    assert shown[0].startswith("midwatch looked at 5 processes in ")
+    assert shown[0].startswith("looked at 5 processes in ")
     assert any("vim x (pid 9)" in line for line in shown)
     assert "RUNNING OUT  nothing; the fullest is / (disk) with 83%" in shown
     assert shown[-3:] == [

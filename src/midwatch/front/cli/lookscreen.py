@@ -47,7 +47,7 @@ def header(found: Doc) -> str:
     kept = found["host"]["state_bytes"]
     seen += [f"{'≥' * found['host']['state_at_least']}{size(kept)} of agent state"] if kept else []
     listed = seen[0] if len(seen) == 1 else f"{', '.join(seen[:-1])} and {seen[-1]}"
-    return f"midwatch looked at {listed} in {found['took_s']:.1f} s; nothing was changed"
+    return f"looked at {listed} in {found['took_s']:.1f} s; nothing was changed"
 
 
 def sections(found: Doc, room: int, now: float) -> Iterable[tuple[str, str, list[tuple[str, str]]]]:
