@@ -8,7 +8,7 @@ tests/bounded/sessions/test_assemble.py.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from midwatch.bounded.sessions.choose import Budget, Choice, Shown, choose
@@ -18,6 +18,7 @@ from midwatch.bounded.sessions.showing import HOW, Seekable, escape, fragments
 from midwatch.bounded.sessions.values import Item
 from midwatch.policy import defaults_sessions as d
 
+Frame = Callable[[Item], int]
 _SYSTEMS = 16
 _END = 1 << 62
 
@@ -35,14 +36,14 @@ class Assembly:
     """Iterate over it for the bytes of a JSON array. `shown`, `left_out`: what was chosen. `bytes`: at most so
     many."""
 
-    def __init__(self, source: Readable, choice: Choice, shape: Shape, how: str) -> None:
+    def __init__(self, source: Readable, choice: Choice, shape: Shape, how: str, frame: Frame) -> None:
         self._source = source
         self._shape = shape
         self._how = how
         self.shown: list[Shown] = choice.shown
         self.left_out = choice.left_out
         self.level = choice.level
-        self.bytes = sum(one.room + frame_bytes(shape, one.item) for one in self.shown) + 2
+        self.bytes = sum(one.room + frame(one.item) for one in self.shown) + 2
         self.tokens = sum(one.tokens for one in self.shown)
 
     def __iter__(self) -> Iterator[bytes]:
@@ -69,7 +70,14 @@ class Assembly:
 def assemble(source: Readable, budget: Budget, shape: Shape = plain, how: str = HOW) -> Assembly:
     """Choose from the newest items back to the last summary; reads a bounded number of small rows and no body."""
     found = candidates(source, budget.items)
-    return Assembly(source, choose(found, budget, lambda item: frame_bytes(shape, item)), shape, how)
+    sizes: dict[int, int] = {}
+
+    def frame(item: Item) -> int:
+        if item.pos not in sizes:  # asked for again at each level
+            sizes[item.pos] = frame_bytes(shape, item)
+        return sizes[item.pos]
+
+    return Assembly(source, choose(found, budget, frame), shape, how, frame)
 
 
 def candidates(source: Readable, items: int) -> list[Item]:

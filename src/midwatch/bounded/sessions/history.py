@@ -28,9 +28,12 @@ class Range(NamedTuple):
     to: int
 
 
-def lineage(connections: Connections, session: str) -> list[Range]:
+Parts = list[Range]
+
+
+def lineage(connections: Connections, session: str) -> Parts:
     """Where a session's history lies, the newest part first. Raises Missing."""
-    found: list[Range] = []
+    found: Parts = []
     with connections.reader("read a session") as connection:
         row = connection.execute(
             "SELECT id, parent, fork FROM session WHERE ref = ? AND deleted = 0", (session,)
@@ -48,21 +51,25 @@ def lineage(connections: Connections, session: str) -> list[Range]:
     return found
 
 
-def page_after(connections: Connections, session: str, after: int, limit: int, *, bodies: bool = True) -> list[Item]:
-    """Up to `limit` items behind a position, oldest first."""
+def page_after(
+    connections: Connections, session: str, after: int, limit: int, *, parts: Parts | None = None
+) -> list[Item]:
+    """Up to `limit` items behind a position, oldest first. `parts`: its lineage, when that was asked for before."""
     found: list[Item] = []
-    for part in reversed(lineage(connections, session)):
+    for part in reversed(parts or lineage(connections, session)):
         low = max(part.after, after)
         if low < part.to and len(found) < limit:
             where = "i.session = ? AND i.pos > ? AND i.pos <= ? ORDER BY i.pos"
-            found += _items(connections, session, where, (part.session, low, part.to), limit - len(found), bodies)
+            found += _items(connections, session, where, (part.session, low, part.to), limit - len(found), True)
     return found
 
 
-def page_before(connections: Connections, session: str, before: int, limit: int) -> list[Item]:
+def page_before(
+    connections: Connections, session: str, before: int, limit: int, *, parts: Parts | None = None
+) -> list[Item]:
     """Up to `limit` items in front of a position, newest first, without their bodies."""
     found: list[Item] = []
-    for part in lineage(connections, session):
+    for part in parts or lineage(connections, session):
         high = min(part.to, before - 1)
         if high > part.after and len(found) < limit:
             where = "i.session = ? AND i.pos > ? AND i.pos <= ? ORDER BY i.pos DESC"
@@ -70,9 +77,9 @@ def page_before(connections: Connections, session: str, before: int, limit: int)
     return found
 
 
-def anchor(connections: Connections, session: str, kind: str, *, last: bool) -> Item | None:
+def anchor(connections: Connections, session: str, kind: str, *, last: bool, parts: Parts | None = None) -> Item | None:
     """The first or last item of a kind (system, user, summary), found by an index."""
-    parts = lineage(connections, session)
+    parts = parts or lineage(connections, session)
     for part in parts if last else reversed(parts):
         where = f"i.session = ? AND i.kind = '{kind}' AND i.pos > ? AND i.pos <= ? ORDER BY i.pos" + " DESC" * last
         if found := _items(connections, session, where, part, 1, False):
@@ -80,10 +87,12 @@ def anchor(connections: Connections, session: str, kind: str, *, last: bool) -> 
     return None
 
 
-def anchors(connections: Connections, session: str, kind: str, limit: int) -> list[Item]:
+def anchors(
+    connections: Connections, session: str, kind: str, limit: int, *, parts: Parts | None = None
+) -> list[Item]:
     """The last `limit` items of a kind, oldest first."""
     found: list[Item] = []
-    for part in lineage(connections, session):
+    for part in parts or lineage(connections, session):
         where = f"i.session = ? AND i.kind = '{kind}' AND i.pos > ? AND i.pos <= ? ORDER BY i.pos DESC"
         found += _items(connections, session, where, part, limit - len(found), False)
         if len(found) >= limit:
@@ -91,9 +100,9 @@ def anchors(connections: Connections, session: str, kind: str, limit: int) -> li
     return found[::-1]
 
 
-def one(connections: Connections, session: str, pos: int) -> Item:
+def one(connections: Connections, session: str, pos: int, *, parts: Parts | None = None) -> Item:
     """One item, with its body if that is short. Raises Missing."""
-    found = page_after(connections, session, pos - 1, 1)
+    found = page_after(connections, session, pos - 1, 1, parts=parts)
     if not found or found[0].pos != pos:
         raise Missing(f"no item {pos} in session {session!r} of {connections.path}: deleted, or never there")
     return found[0]

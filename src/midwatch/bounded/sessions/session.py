@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from midwatch.bounded.sessions import (
@@ -156,10 +156,12 @@ class Session:
     def _all(self) -> Iterable[Item]:
         return history.each(self._connections, self.id, 0, d.BATCH_ROWS // 4)
 
-    def _body(self, item: Item) -> Seekable:
+    def _body(self, item: Item, parts: history.Parts | None = None) -> Seekable:
         if item.payload is not None:
             return payload.Reader(self._connections, item.payload)
-        body = item.body if item.body is not None else history.one(self._connections, self.id, item.pos).body
+        body = item.body
+        if body is None:
+            body = history.one(self._connections, self.id, item.pos, parts=parts).body
         return io.BytesIO(body or b"")
 
     def _append(
@@ -178,24 +180,21 @@ class Session:
 
 
 class _Source:
-    """What `assemble` reads of a session."""
+    """What `assemble` reads of a session; whose parts it has is asked once."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._connections = session._connections  # noqa: SLF001  one class in two parts
-        self.body = session._body  # noqa: SLF001
+        self._parts = history.lineage(self._connections, session.id)
 
     def before(self, pos: int, limit: int) -> list[Item]:
-        return history.page_before(self._connections, self._session.id, pos, limit)
+        return history.page_before(self._connections, self._session.id, pos, limit, parts=self._parts)
 
     def anchor(self, kind: str, *, last: bool) -> Item | None:
-        return history.anchor(self._connections, self._session.id, kind, last=last)
+        return history.anchor(self._connections, self._session.id, kind, last=last, parts=self._parts)
 
     def systems(self, limit: int) -> list[Item]:
-        return history.anchors(self._connections, self._session.id, "system", limit)
+        return history.anchors(self._connections, self._session.id, "system", limit, parts=self._parts)
 
-
-def texts(items: Iterable[Item]) -> Iterator[str]:
-    """The short bodies of a page of items, for a look at it."""
-    for item in items:
-        yield item.text if item.text is not None else f"[{item.size:,} bytes: {item.ref}]"
+    def body(self, item: Item) -> Seekable:
+        return self._session._body(item, self._parts)  # noqa: SLF001
