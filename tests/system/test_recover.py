@@ -37,9 +37,7 @@ def zoo(tmp_path: Path) -> Iterator[Zoo]:
 
 def before_and_after(home: Path, zoo: Zoo) -> tuple[object, ...]:
     procs = Scoped(zoo.mark).table().procs
-    mine = sorted(
-        (one.pid, one.start) for one in procs.values() if one.ppid > 2 or one.pid in zoo.pids.values()
-    )
+    mine = sorted((one.pid, one.start, one.state) for one in procs.values() if one.pid in zoo.pids.values())
     files = sorted(path for path in home.rglob("*") if path.is_file() and "control" not in path.name)
     return mine, [(str(path), hashlib.sha256(path.read_bytes()).hexdigest()) for path in files]
 

@@ -8,6 +8,7 @@ Must not signal. Tests: tests/inspect/test_leftovers.py.
 from __future__ import annotations
 
 import sys
+from functools import cache
 
 from midwatch.inspect.agents import Packs, load
 from midwatch.inspect.leftovers_ends import Blind, Ends, Kernel
@@ -30,7 +31,7 @@ def find(
     young: float = SWEEP_YOUNG,
 ) -> list[Leftover]:
     """Every leftover of this user, parents before their children, the oldest first."""
-    packs = packs if packs is not None else load()
+    packs = packs if packs is not None else _packs()
     guard, judge = _judge(sources, table, ours, packs, ends, young)
     proven: list[Proven] = []
     for root in judge.roots():
@@ -58,12 +59,17 @@ def why_not(
     proc = table.procs.get(pid)
     if proc is None:
         return "there is no such process"
-    _, judge = _judge(sources, table, ours, packs if packs is not None else load(), ends, young)
+    _, judge = _judge(sources, table, ours, packs if packs is not None else _packs(), ends, young)
     try:
         judge.prove(proc)
     except Owned as owned:
         return str(owned)
     return ""
+
+
+@cache
+def _packs() -> Packs:
+    return load()
 
 
 def _judge(

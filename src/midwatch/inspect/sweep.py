@@ -100,6 +100,8 @@ class Sweep:
     def run(self, wanted: Iterable[Leftover], note: Callable[[list[Leftover]], None]) -> list[Ended]:
         """End them. `note` gets those that will be, before the first signal, and may refuse by raising."""
         wanted = list(wanted)
+        if not wanted:
+            return []
         now, table = self._look()
         proven = {(one.proc.pid, one.proc.start): one for one in now}
         done: list[Ended] = []
