@@ -115,6 +115,7 @@ class Packs:
         self._rows = [(pack, pattern) for pack in self.all.values() for pattern in pack.process]
         self._exact: dict[tuple[str, str], list[int]] = {}
         self._loose: dict[str, list[int]] = {}
+        self._wild: dict[str, list[str]] = {}
         self._asked: dict[tuple[str, ...], Known | None] = {}  # copies of one server have the same arguments
         for number, (_, pattern) in enumerate(self._rows):
             self._index(number, pattern)
@@ -126,8 +127,14 @@ class Packs:
             last = want.rsplit("/", 1)[-1]
             if field == "within" or "*" in last:
                 self._loose.setdefault(field, []).append(number)
+                self._wild.setdefault(field, []).append(want)
             else:
                 self._exact.setdefault((field, last), []).append(number)
+
+    def _any(self, field: str) -> re.Pattern[str]:
+        """Finds a text that one of the patterns with stars could hold for."""
+        wild = tuple(self._wild[field])
+        return argv.inners(wild) if field == "within" else argv.tails(wild)
 
     def who(self, proc: Proc) -> Known | None:
         """The first pattern that holds, agents before helpers."""
@@ -142,10 +149,12 @@ class Packs:
         found = argv.shape(proc)
         numbers: set[int] = set()
         for field in _PLACES:
-            text = found.path + found.script if field == "within" else getattr(found, field)
-            if text:
-                numbers.update(self._exact.get((field, text.rsplit("/", 1)[-1]), ()))
-                numbers.update(self._loose.get(field, ()))
+            text = f"{found.path}/{found.script}" if field == "within" else getattr(found, field)
+            if not text:
+                continue
+            numbers.update(self._exact.get((field, text.rsplit("/", 1)[-1]), ()))
+            if field in self._loose and self._any(field).search(text):
+                numbers.update(self._loose[field])
         for number in sorted(numbers):
             pack, pattern = self._rows[number]
             if matches(pattern, found):
@@ -170,20 +179,30 @@ def _script_name(script: str) -> str:
 
 
 def matches(pattern: Pattern, found: argv.Shape) -> bool:
-    """Does everything hold that the pattern asks for?"""
-    checks = (
-        (pattern.program, lambda want: argv.ends_with(found.program, want)),
-        (pattern.path, lambda want: argv.ends_with(found.path, want)),
-        (pattern.within, lambda want: argv.passes(found.path, want) or argv.passes(found.script, want)),
-        (pattern.script, lambda want: bool(found.script) and argv.ends_with(found.script, want)),
-        (pattern.module, lambda want: argv.ends_with(found.module, want)),
-        (pattern.package, lambda want: argv.ends_with(found.package, want)),
-        (pattern.command, lambda want: found.command == want),
-        (pattern.option, lambda want: any(word.startswith(want) for word in found.rest)),
-    )
-    if found.command in pattern.unless and found.command:
+    """Does everything hold that the pattern asks for? The cheapest first: a table has ten thousand rows."""
+    if pattern.command and found.command not in pattern.command:
         return False
-    return all(any(holds(want) for want in wanted) for wanted, holds in checks if wanted)
+    if pattern.unless and found.command in pattern.unless:
+        return False
+    if pattern.program and not _ends(found.program, pattern.program):
+        return False
+    if pattern.path and not _ends(found.path, pattern.path):
+        return False
+    if pattern.script and not _ends(found.script, pattern.script):
+        return False
+    if pattern.module and not _ends(found.module, pattern.module):
+        return False
+    if pattern.package and not _ends(found.package, pattern.package):
+        return False
+    if pattern.within and not any(
+        argv.passes(f"{found.path}/{found.script}", want) for want in pattern.within
+    ):
+        return False
+    return not pattern.option or any(word.startswith(want) for want in pattern.option for word in found.rest)
+
+
+def _ends(text: str, wanted: tuple[str, ...]) -> bool:
+    return bool(text) and any(argv.ends_with(text, want) for want in wanted)
 
 
 def load(own: str = "") -> Packs:

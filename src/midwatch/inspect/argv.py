@@ -8,7 +8,7 @@ know any program but interpreters and runners. Tests: tests/inspect/test_argv.py
 from __future__ import annotations
 
 import re
-from fnmatch import fnmatchcase
+from functools import lru_cache
 
 import msgspec
 
@@ -131,19 +131,32 @@ def _interpreted(first: str, rest: tuple[str, ...], values: set[str], ends: set[
 
 def ends_with(path: str, tail: str) -> bool:
     """Is `tail` the last parts of this path? Whole parts only; `*` stands for any one part or a piece of it."""
-    have, want = path.split("/"), tail.split("/")
-    if len(have) < len(want):
-        return False
-    return all(_same(a, b) for a, b in zip(have[len(have) - len(want) :], want, strict=True))
+    if "*" not in tail:
+        return path == tail or path.endswith("/" + tail)
+    return bool(path) and tails((tail,)).search(path) is not None
 
 
 def passes(path: str, inner: str) -> bool:
     """Are these parts anywhere in the path, side by side?"""
-    have, want = path.split("/"), inner.split("/")
-    return any(
-        all(_same(a, b) for a, b in zip(have[at:], want, strict=False))
-        for at in range(len(have) - len(want) + 1)
-    )
+    if "*" not in inner:
+        return f"/{inner}/" in f"/{path}/"
+    return inners((inner,)).search(path) is not None
+
+
+@lru_cache(maxsize=4096)
+def tails(wanted: tuple[str, ...]) -> re.Pattern[str]:
+    """Finds a path that ends with one of these."""
+    return re.compile(f"(?:^|/)(?:{'|'.join(map(_parts, wanted))})$")
+
+
+@lru_cache(maxsize=4096)
+def inners(wanted: tuple[str, ...]) -> re.Pattern[str]:
+    """Finds a path with one of these inside."""
+    return re.compile(f"(?:^|/)(?:{'|'.join(map(_parts, wanted))})(?:/|$)")
+
+
+def _parts(text: str) -> str:
+    return re.escape(text).replace(r"\*", "[^/]*")
 
 
 def _told(path: str) -> str:
@@ -152,10 +165,6 @@ def _told(path: str) -> str:
     return (
         "/".join(parts[-2:]) if parts[-1].partition(".")[0] in _COMMON and parts[-2:-1] != [""] else parts[-1]
     )
-
-
-def _same(part: str, want: str) -> bool:
-    return fnmatchcase(part, want) if "*" in want else part == want  # most have none: six times faster
 
 
 def is_shell(proc: Proc) -> bool:
