@@ -223,6 +223,20 @@ def test_a_secret_in_an_argument_is_not_in_the_document() -> None:
         assert secret not in text
 
 
+def test_ten_thousand_processes() -> None:
+    """Bad input: a table of 10,000 different programs below each other still becomes a screen of the largest."""
+    machine = Machine()
+    for pid in range(3, 10_003):
+        argv = f"node /srv/{pid}/node_modules/x/server{pid}.js" if pid % 5 else "npx -y some-mcp"
+        machine.add(proc(pid, argv, ppid=pid // 2, start=pid, held=pid << 10, quality="exact"))
+    document = lookdoc.document(look.look(machine))
+    assert document["processes"] == 10_000
+    assert len(document["trees"]) <= lookdoc.TREES
+    assert document["trees"] or any(
+        "memory by tree" in text for text in document["missing"]
+    )  # a loaded machine
+
+
 def test_this_machine() -> None:
     """No recording and no daemon: it is looked at, and something is known of it."""
     found = look.look(Live())

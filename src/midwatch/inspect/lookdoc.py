@@ -1,7 +1,7 @@
 """A look as the document that `look --json` prints and the screen is made of: plain values, redacted, bounded.
 
 What strangers wrote (command lines, paths, names) is redacted here, once, so that neither a screen nor a script can
-show a secret. Fields may be added, none is renamed without a new schema_version. Tests: tests/inspect/test_lookdoc.py.
+show a secret. Fields may be added, none is renamed without a new schema_version. Tests: tests/inspect/test_look.py.
 """
 
 from __future__ import annotations

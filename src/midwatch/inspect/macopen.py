@@ -1,7 +1,7 @@
 """Open descriptors of a Mac's processes: by libproc on this machine, by what lsof printed in a recording.
 
 lsof is never run here: on macOS it causes a hundred thousand file events (FDW-2). The soft limit of another process
-cannot be asked; what launchd gives its jobs stands for it. Tests: tests/inspect/test_forecast.py.
+cannot be asked; what launchd gives its jobs stands for it. Tests: tests/inspect/test_forecast.py, test_macprocs.py.
 """
 
 from __future__ import annotations
