@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tests.bounded.growing import grown
 
-from midwatch.bounded import Cancel, Limits, run
+from midwatch.bounded import Cancel, Limits, child, run
 from midwatch.bounded.child import Child
 from midwatch.bounded.machinery import machinery
 from midwatch.bounded.traces import folder
@@ -111,7 +111,7 @@ def test_a_signal_of_others_is_told_apart() -> None:
     [(["no-such-command-here"], "ENOENT", 127), (["/"], "EACCES", 126), (["./README"], "ENOENT", 127)],
 )
 def test_what_cannot_start_is_a_result(command: list[str], error: str, code: int) -> None:
-    result = run(command)
+    result = run(command, env={"PATH": "/usr/bin:/bin"})
     assert (result.state, result.reason, result.code, result.exit_code) == ("failed", error, code, None)
     assert result.text.startswith("[midwatch: not started: ")
     assert run(["true"], cwd="/no/such/folder").state == "failed"
@@ -121,6 +121,30 @@ def test_what_cannot_start_is_a_result(command: list[str], error: str, code: int
 def test_what_is_no_bound_is_refused_before_anything_starts(given: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"is|list"):
         run(**{"cmd": ["true"], **given})  # type: ignore[arg-type]
+
+
+def test_without_pidfds_it_looks_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no descriptor watches the child (another system; somebody took it at once) it is asked 50 times a second."""
+
+    class Without:
+        def __getattr__(self, name: str) -> object:
+            if name == "pidfd_open":
+                raise AttributeError(name)
+            return getattr(os, name)
+
+    monkeypatch.setattr(child, "os", Without())
+    assert run("echo hi; sleep 0.3; exit 3").exit_code == 3
+    held = run("sleep 60 & exit 4")
+    assert (held.exit_code, [holder.ended for holder in held.holders]) == (4, [True])
+    assert run(["sh", "-c", "trap '' TERM; sleep 60 & wait; wait"], timeout=0.3).state == "timeout"
+
+
+def test_runs_inside_of_runs() -> None:
+    """`midwatch exec` run by a bounded run: the outer timeout ends the inner command, too."""
+    inner = [sys.executable, "-m", "midwatch", "exec", "--", "sh", "-c", "echo $$ > pid; exec sleep 60"]
+    result = run(["sh", "-c", 'trap "" TERM; "$@"; sleep 60', "sh", *inner], cwd=folder().parent, timeout=2)
+    assert (result.state, result.left) == ("timeout", ())
+    assert gone(int((folder().parent / "pid").read_text().split()[0]), 2)
 
 
 def test_stdin() -> None:

@@ -54,34 +54,36 @@ class Book:
     def __init__(self, owner: ProcId) -> None:
         self._owner = owner
         self._used: set[int] = set()
+        self._paths: set[Path] = set()  # more than one if MIDWATCH_HOME changes while we live
         self._lock = threading.Lock()
-        self._path = folder() / f"{owner.pid}-{owner.start}"
 
     def open(self, trace: Trace) -> Entry:
         """A slot for this run."""
+        path = folder() / f"{self._owner.pid}-{self._owner.start}"
         with self._lock:
-            if not self._used:
+            if not self._paths:
                 atexit.register(self.close)
+            self._paths.add(path)
             slot = next((number for number in range(_SLOTS) if number not in self._used), -1)
             self._used.add(slot)
-        entry = Entry(self, slot)
+        entry = Entry(self, slot, path)
         entry.write(trace)
         return entry
 
-    def put(self, slot: int, trace: Trace | None) -> str:
+    def put(self, path: Path, slot: int, trace: Trace | None) -> str:
         """Why that failed, or ""."""
         if slot < 0:
             return f"more than {_SLOTS} runs at once: no trace of this one is kept"
         data = msgspec.json.encode(Page(self._owner, trace)).ljust(_SLOT)
         try:
-            files.make_folder(self._path.parent)
-            fd = files.open_update(self._path)
+            files.make_folder(path.parent)
+            fd = files.open_update(path)
             try:
                 os.pwrite(fd, data, slot * _SLOT)
             finally:
                 os.close(fd)
         except OSError as error:
-            return f"no trace of this run can be kept in {self._path.parent}: {error.strerror}"
+            return f"no trace of this run can be kept in {path.parent}: {error.strerror}"
         return ""
 
     def free(self, slot: int) -> None:
@@ -91,9 +93,11 @@ class Book:
 
     def close(self) -> None:
         """This process ends, nothing of it is running."""
-        if os.getpid() == self._owner.pid and not self._used:
+        if os.getpid() != self._owner.pid or self._used:
+            return
+        for path in self._paths:
             try:
-                os.unlink(self._path)
+                os.unlink(path)
             except OSError:
                 pass
 
@@ -101,18 +105,18 @@ class Book:
 class Entry:
     """The trace of one run of ours. A folder that cannot be written costs the sweep, not the run: `why` says it."""
 
-    def __init__(self, book: Book, slot: int) -> None:
-        self._book, self._slot = book, slot
+    def __init__(self, book: Book, slot: int, path: Path) -> None:
+        self._book, self._slot, self._path = book, slot, path
         self.why = ""
 
     def write(self, trace: Trace) -> None:
         """Again, when more is known."""
-        self.why = self.why or self._book.put(self._slot, trace)
+        self.why = self.why or self._book.put(self._path, self._slot, trace)
 
     def remove(self) -> None:
         """The run has ended."""
         if not self.why:
-            self._book.put(self._slot, None)
+            self._book.put(self._path, self._slot, None)
         self._book.free(self._slot)
 
 
