@@ -68,6 +68,8 @@ HIDDEN = [
     f"eyJhbGciOiJIUzI1NiJ9.eyJzdWIi{SECRET}.{SECRET}",
     f"-----BEGIN RSA PRIVATE KEY-----\n{SECRET}\n-----END RSA PRIVATE KEY-----",
     f"-----BEGIN PRIVATE KEY-----\n{SECRET}\n",
+    f'{{\\"password\\":\\"{SECRET}\\"}}',
+    f"'password' => '{SECRET}',",
     f"bot 123456789:AA{SECRET}{SECRET}{SECRET}{SECRET}",
 ]
 

@@ -47,7 +47,10 @@ _PROGRAM = _rule(
     r"\b((?:sshpass|mysql\w{0,10}|mariadb\S{0,10})\b[^\n|;&]{0,512}?\s-p\s?"
     r"|redis-cli\b[^\n|;&]{0,512}?\s-a\s{1,3})(?!-)\S+"
 )
-_PAIR = _rule(rf"(?<![a-z0-9_.-])([a-z0-9_.-]{{2,256}})([\"']?\s{{0,3}}[:=]\s{{0,3}})(?![:=/])({_VALUE})")
+# Quotes may be escaped (JSON inside JSON), and `=>` is an equals sign too.
+_PAIR = _rule(
+    rf"(?<![a-z0-9_.-])([a-z0-9_.-]{{2,256}})(\\{{0,3}}[\"']?\s{{0,3}}[:=]>?\s{{0,3}}(?:\\{{1,3}}(?=[\"']))?)(?![:=/])({_VALUE})"
+)
 _SHAPE = _rule(_SHAPES, 0)
 
 

@@ -70,7 +70,7 @@ KINDS = [
 WAYS = [
     "{}", "start --flag {} --port 80", "token is {}, says it", "/srv/data/{}/file.txt", "https://h/x?q={}&y=1", "'{}'",
     '{{"a": "{}"}}', "line\n{}\nline", "x={}", "[{}]", "a,{},b", "https://bob:{}@db.corp/x", "curl -H 'X-Api-Key: {}'",
-    "env MY_THING={} prog", "\x1b[31m{}\x1b[0m", "err: bad key <{}>.",
+    "env MY_THING={} prog", "\x1b[31m{}\x1b[0m", "err: bad key <{}>.", "pre{}", "{}post", "error{}error",
 ]  # fmt: skip
 
 

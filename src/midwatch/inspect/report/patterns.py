@@ -15,6 +15,11 @@ BREAK = r"(?:\\[rn]|[ \t]*[\r\n]+[ \t]*)?"
 ESCAPES = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)|.)|[\u200b-\u200f\u2060\ufeff\u00ad]"
 )
+# Tokens with a head that nothing else has, also glued to a word, where the record's rules want a border.
+TOKEN = re.compile(
+    r"(?:gh[pousr]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}|xox[a-z]-[\w-]{8,}|(?:AKIA|ASIA)[0-9A-Z]{12,}"
+    r"|AIza[\w-]{20,}|[srp]k_(?:live|test)_\w{8,}|eyJ[\w-]{5,}\.[\w-]{5,}(?:\.[\w-]*)?)"
+)
 EMAIL = re.compile(r"[A-Za-z0-9._%+'-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}\b")
 URL_HOST = re.compile(
     r"(?P<before>\b[a-z][a-z0-9+.-]{1,20}://(?:[^\s/@\"'<>]{0,1024}@)?)(?P<host>\[[0-9a-fA-F:.%]+\]|[^\s/:?#\"'<>@,;)\]\[]{1,253})"
@@ -40,8 +45,8 @@ PUBLIC = frozenset({"github.com", "docs.python.org", "example.com", "example.org
 _RUN = re.compile(r"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/=_-]{16,4096}(?![A-Za-z0-9+/=_-])")
 _PIECES = re.compile(r"[A-Za-z0-9]+")
 _CHUNK = re.compile(r"[A-Za-z0-9]{16,}")
-_UUID = re.compile(r"(?<![0-9a-fA-F])([0-9a-fA-F]{8})-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}(?![0-9a-fA-F])")
-_HEX = re.compile(r"(?<![0-9a-fA-F])[0-9a-fA-F]{24,4096}(?![0-9a-fA-F])")
+_UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
+_HEX = re.compile(r"[0-9a-fA-F]{24,4096}")
 _KEPT = 7  # characters of a digest: enough to find a commit, too few to use a key
 
 

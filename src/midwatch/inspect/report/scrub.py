@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from midwatch.inspect.report import patterns
+from midwatch.inspect.report import contexts, patterns
 from midwatch.inspect.report.known import Known
 from midwatch.record.redact import MARK, redact, redact_value
 
@@ -44,9 +44,12 @@ class Scrub:
         text = _plain(text)
         if self._secrets is not None:
             text = self._count("secrets", self._secrets, lambda _: MARK, text)
+        text, count = contexts.apply(text)
+        self.removed["secrets"] += count
         before = text.count(MARK)
         text = redact(text)
         self.removed["secrets"] += max(0, text.count(MARK) - before)
+        text = self._count("secrets", patterns.TOKEN, lambda _: MARK, text)
         for pattern, _ in self._homes:
             text = self._count("homes", pattern, lambda _: "~", text)
         text = self._addresses(text)
@@ -129,9 +132,7 @@ class Scrub:
 def _plain(text: str) -> str:
     """Without escape sequences and invisible characters, which could stand in the middle of a name."""
     text = patterns.ESCAPES.sub("", text)
-    return "".join(
-        char if char in "\n\t" or char.isprintable() else "" if char == "\0" else " " for char in text
-    )
+    return "".join(char if char in "\n\t" or char.isprintable() else " " for char in text)
 
 
 def _spelled(name: str) -> str:
