@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
 from tests.inspect.doctor.machines import Machine, ctx
 
@@ -140,6 +141,15 @@ def test_every_check_is_declared_well() -> None:
         assert check.category in CATEGORIES
         assert 0 < len(check.title) <= 40, check.id
         assert len(check.about) > 40, check.id
+
+
+def test_every_check_is_in_the_reference() -> None:
+    """docs/reference/checks.md has each check's id, title and words, and no other id."""
+    text = (Path(__file__).parents[3] / "docs/reference/checks.md").read_text()
+    for check in registry.checks():
+        assert f"| {check.id} | {check.title}" in text
+        assert check.about.replace("|", "\\|") in text
+    assert text.count("| DOC-") == len(registry.checks())
 
 
 def test_slow_checks_run_when_asked_for(machine: Machine) -> None:

@@ -104,6 +104,15 @@ def test_a_lock_lives_on_in_who_inherited_it(uv: Path, tmp_path: Path) -> None:
 
 
 @LINUX
+def test_a_servers_own_lock_is_its_own(tmp_path: Path) -> None:
+    """A lock that a living server holds for days is no finding: only installers' locks are for minutes."""
+    path = tmp_path / "gateway.lock"
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert not bad(look(tmp_path, tmp_path, ahead=1e6))
+
+
+@LINUX
 def test_record_locks_are_seen_too(uv: Path, tmp_path: Path) -> None:
     """apt and SQLite take POSIX locks; the holder is this very process."""
     with open(uv, "r+") as file:

@@ -125,7 +125,7 @@ def _coredumps(ctx: Context) -> list[Crash]:
     if "No coredumps found" in ran.err + ran.out:
         return []
     try:
-        rows = json.loads(ran.out)
+        rows = [row for row in json.loads(ran.out) if isinstance(row, dict)]
         return [
             Crash(row["time"] / 1e6, exe.rpartition("/")[2], _signal(row.get("sig")), "", exe)
             for row in rows

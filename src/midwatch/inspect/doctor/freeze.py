@@ -149,7 +149,9 @@ def _boots(ctx: Context) -> list[dict[str, Any]]:
         found = json.loads(out or "[]")
     except ValueError:
         raise Missing("this journalctl does not list boots as JSON", "journalctl --list-boots") from None
-    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    rows = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    times = ("first_entry", "last_entry")
+    return [one for one in rows if all(isinstance(one.get(key), int | float) for key in times)]
 
 
 CHECK = Check(

@@ -79,17 +79,19 @@ def _held(ctx: Context, path: str, held: list[Held], holders: list[Proc]) -> Che
     oldest = min(proc.started for proc in holders)
     age = max(0.0, now - oldest)
     evidence = {"path": path, "state": "held-live", "locks": [list(one) for one in held]}
+    task = path in places.tasks(ctx)
     if inherited:
         dead = min(owners)
         gone = "which has ended" if dead not in procs else "which does not have it open any more"
         heir = f"{offenders[0].name} (pid {offenders[0].pid})"
         words = f"{path} was locked by process {dead}, {gone}; {heir} inherited it"
         return CHECK.say(
-            "fail", words, offenders=offenders, evidence=evidence | {"state": "held-by-inheritance", "owner": dead},
+            "fail" if task else "warn", words, offenders=offenders,
+            evidence=evidence | {"state": "held-by-inheritance", "owner": dead},
             hint=f"kill {offenders[0].pid}, and close the descriptor in children (9>&- in a shell)",
         )  # fmt: skip
     words = f"{path} is held by {offenders[0].name} (pid {offenders[0].pid}, {format_seconds(age)} old)"
-    if age <= figures.LOCK_OLD:
+    if age <= figures.LOCK_OLD or not task:  # who serves holds its lock as long as it lives
         return CHECK.say("pass", words, offenders=offenders, evidence=evidence)
     orphan = any(proc.ppid == 1 for proc in holders)
     hint = f"midwatch why {offenders[0].pid}" if not orphan else f"kill {offenders[0].pid} if nobody needs it"
@@ -168,10 +170,10 @@ CHECK = Check(
     category="locks",
     title="stale locks",
     about=(
-        "Lock files of uv, apt, dpkg, git and midwatch, and pid files in /run, the home's dot folders and the "
-        "folders given. A file nobody holds is free. Held for over ten minutes warns; held by a process that "
-        "inherited it from one that has ended fails; a pid file of an ended process warns, of a recycled pid "
-        "fails."
+        "Lock files of uv, cargo, apt, dpkg, git and others, and pid files, in /run, the home's dot folders "
+        "and the folders given. A file nobody holds is free. An installer's lock held for over ten minutes "
+        "warns; a lock held by a process that inherited it from one that has ended warns, of an installer it "
+        "fails; a pid file of an ended process warns, of a recycled pid fails."
     ),
     run=_run,
 )

@@ -37,5 +37,9 @@ def _listening(ctx: Context) -> dict[int, set[str]]:
         for row in rows:
             words = row.split()
             if len(words) > 9 and words[3] == _LISTEN:
-                found.setdefault(int(words[1].rpartition(":")[2], 16), set()).add(words[9])
+                try:
+                    port = int(words[1].rpartition(":")[2], 16)
+                except ValueError:
+                    continue
+                found.setdefault(port, set()).add(words[9])
     return found

@@ -21,6 +21,11 @@ _KEYS = (
     "ExecMainStartTimestampMonotonic,ExecMainExitTimestampMonotonic,TimeoutStopUSec,ControlGroup,UnitFileState"
 )
 _LINE = re.compile(r"^\s+([a-z][\w /-]*?) = (.*?)\s*$", re.MULTILINE)
+_TYPES: dict[str, Any] = {
+    "Label": str, "ProgramArguments": list, "KeepAlive": (bool, dict), "ThrottleInterval": int, "ExitTimeOut": int,
+    "SoftResourceLimits": dict, "HardResourceLimits": dict, "EnvironmentVariables": dict, "StandardErrorPath": str,
+    "StandardOutPath": str, "WorkingDirectory": str,
+}  # fmt: skip
 _NO_SYSTEMD = re.compile(r"Host is down|not been booted with systemd")
 _OWN = {"systemd": "/etc/systemd/system", "launchd": "/Library/LaunchDaemons"}
 
@@ -181,12 +186,22 @@ def _plist(ctx: Context, path: str) -> tuple[dict[str, Any], str, str]:
         return {}, data.decode("utf-8", "replace"), f"no property list: {str(error)[:80]}"
     if not isinstance(job, dict):
         return {}, "", "no job: it holds no dictionary"
-    # A binary one as text, so that one reader judges both.
-    return (
-        job,
-        plistlib.dumps(job).decode() if data.startswith(b"bplist") else data.decode("utf-8", "replace"),
-        "",
-    )
+    clean, wrong = _typed(job)
+    # A binary one, or one of wrong types, as text, so that one reader judges all.
+    again = bool(wrong) or data.startswith(b"bplist")
+    text = plistlib.dumps(clean).decode() if again else data.decode("utf-8", "replace")
+    return clean, text, f"of the wrong type: {', '.join(wrong)}" if wrong else ""
+
+
+def _typed(job: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """(what has the type that launchd expects, the names of the rest)."""
+    wrong = [
+        key
+        for key, value in job.items()
+        if not isinstance(value, _TYPES.get(key, object))
+        or (isinstance(value, bool) and _TYPES.get(key) is int)
+    ]
+    return {key: value for key, value in job.items() if key not in wrong}, [str(key) for key in wrong]
 
 
 def _printed(ctx: Context, label: str, user: bool, missing: list[str]) -> dict[str, str]:

@@ -20,19 +20,20 @@ _SYSTEM = (
 
 def locks(ctx: Context) -> list[str]:
     """Files that programs take a kernel lock on."""
-    home = ctx.sources.home
-    found = list(_SYSTEM) if ctx.linux else []
-    found += [
-        f"{home}/.cache/uv/.lock",
-        f"{home}/.cargo/.package-cache",
-        f"{home}/.local/share/uv/tools/.lock",
-    ]
+    found = tasks(ctx)
     found += [f"{path}/.uv-lock" for path in ctx.paths]
     for folder in [*ctx.paths, *_below(ctx)]:
         found += [
             f"{folder}/{name}" for name in _names(ctx, folder) if name.endswith(".lock") and _kernel(name)
         ]
     return list(dict.fromkeys(found))[: figures.LOCK_FILES]
+
+
+def tasks(ctx: Context) -> list[str]:
+    """Those of installers: taken for a task of minutes, never for as long as somebody serves."""
+    home = ctx.sources.home
+    own = [f"{home}/.cache/uv/.lock", f"{home}/.cargo/.package-cache", f"{home}/.local/share/uv/tools/.lock"]
+    return [*(_SYSTEM if ctx.linux else ()), *own]
 
 
 def _kernel(name: str) -> bool:
