@@ -28,6 +28,7 @@ def test_the_screen(words: tuple[str, ...], cli: Cli, daemon: Daemon) -> None:
     assert "nothing was changed" in done.out.replace("\n", " ")
     assert "2 services" in done.out
     assert "MEMORY" in done.out
+    assert "SERVICES  1 backoff, 1 up; 'midwatch ps' shows them" in done.out
     assert max(map(len, done.out.splitlines())) <= 80
     assert {method for method, _ in daemon.asked} == {"ps"}
 

@@ -86,7 +86,10 @@ def test_where_a_person_works(words: tuple[str, ...], yes: bool) -> None:
         (("node", "/x/vite.js", "dev"), "node vite.js dev"), (("npx", "-y", "a@1"), "npx a"),
         (("codex", "app-server"), "codex app-server"), (("postgres", "-D", "/x"), "postgres"),
         (("curl", "https://u:p@h/"), "curl"), (("python3", "-m", "http.server"), "python3 http.server"),
-        ((), "[x]"), (("grep", "Hunter2!"), "grep"),
+        ((), "[x]"),
+        (("timeout", "-k", "5", "600", "make", "all"), "make all"), (("env", "A=1", "python3", "x.py"), "python3 x.py"),
+        (("sudo",), "sudo"), (("bash", "/dev/fd/3"), "bash"), (("python", "/x/web/server.py"), "python web/server.py"),
+        (("grep", "Hunter2!"), "grep"),
     ],
 )  # fmt: skip
 def test_a_few_words_for_a_person(words: tuple[str, ...], label: str) -> None:

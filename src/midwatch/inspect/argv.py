@@ -28,6 +28,19 @@ _INTERPRETERS: tuple[tuple[re.Pattern[str], set[str], set[str]], ...] = (
     (re.compile(r"(ruby|perl|php|java)(\d+(\.\d+)*)?"), {"-r", "-I", "-cp", "-classpath"}, {"-e"}),
 )
 _SHELLS = re.compile(r"(ba|da|z|k|a|tc|c)?sh|fish|nu|elvish|xonsh|pwsh")
+_WRAPPERS = {
+    "timeout",
+    "env",
+    "nice",
+    "ionice",
+    "nohup",
+    "setsid",
+    "sudo",
+    "stdbuf",
+    "caffeinate",
+    "time",
+    "chrt",
+}
 _COMMON = {"__main__", "main", "index", "server", "cli", "app", "run", "start", "manage", "worker", "entry"}
 _RUNNERS: dict[str, tuple[str, ...]] = {
     "npx": (), "bunx": (), "uvx": (), "pipx": ("run",), "npm": ("exec", "x"), "pnpm": ("dlx", "exec"),
@@ -159,8 +172,20 @@ def _parts(text: str) -> str:
     return re.escape(text).replace(r"\*", "[^/]*")
 
 
+def _unwrapped(proc: Proc) -> Proc:
+    """`timeout 600 make x` is told as what it runs: words that are options, numbers or settings are the wrapper's."""
+    words = list(proc.argv)
+    while words and words[0].rsplit("/", 1)[-1] in _WRAPPERS:
+        words.pop(0)
+        while words and (words[0].startswith("-") or words[0][:1].isdigit() or "=" in words[0]):
+            words.pop(0)
+    return msgspec.structs.replace(proc, argv=tuple(words)) if words else proc
+
+
 def _told(path: str) -> str:
     """The last part of a script's path, with the folder before it where that part is what everybody calls it."""
+    if path.startswith("/dev/fd/"):
+        return ""  # what its parent hands it has no name
     parts = path.rstrip("/").split("/")
     return (
         "/".join(parts[-2:]) if parts[-1].partition(".")[0] in _COMMON and parts[-2:-1] != [""] else parts[-1]
@@ -177,9 +202,9 @@ def is_shell(proc: Proc) -> bool:
 
 def label(proc: Proc) -> str:
     """A few words for a person: what it is, not where it lies and not what it was told. Not redacted, not escaped."""
-    found = shape(proc)
     if not proc.argv:
         return f"[{proc.name}]"
+    found = shape(_unwrapped(proc))
     for text, words in ((found.package, 0), (found.module, 1), (found.script, 1)):
         if text:
             name = text if text is found.package else _told(text)

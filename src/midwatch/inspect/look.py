@@ -8,6 +8,7 @@ Tests: tests/inspect/test_look.py.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
@@ -67,6 +68,7 @@ class Look(msgspec.Struct):
     deaths: list[Death] = []
     containers: Quick = Quick()
     services: int = 0
+    states: dict[str, int] = {}  # of our services, how many each
     first: bool = True  # nothing to compare with: levels only
     missing: list[str] = []
     took_s: float = 0.0
@@ -133,6 +135,7 @@ def look(sources: Sources, ask: Callable[[], Given] | None = None, otherwise: Gi
     done = _joined(found, table)
     done.missing = [*missing, *table.hidden, *packs.problems, *seen.notes]
     done.services, done.first = len(given.rows), not kept
+    done.states = dict(Counter(str(row.get("state")) for row in given.rows))
     _judged(done, found, seen, boot)
     done.took_s = time.monotonic() - started
     return done

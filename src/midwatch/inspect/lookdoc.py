@@ -42,6 +42,7 @@ def document(look: Look) -> dict[str, Any]:
         "missing": list(dict.fromkeys(look.missing)),
         "processes": len(look.table.procs),
         "services": look.services,
+        "service_states": look.states,
         "first_look": look.first,
         "took_s": round(look.took_s, 3),
     }

@@ -60,11 +60,7 @@ def _name(group: list[dict[str, Any]], found: Doc) -> str:
     """ "claude (6 sessions; 4 idle > 5h; 22 MCP servers)", or the command of a stranger."""
     tree = group[0]
     if tree["kind"] != "agent":
-        free = {one["name"] for one in found["containers"]["unlimited"]}
-        mark = "  NO LIMIT" if tree["container"] and tree["name"] in free else ""
-        return (
-            plain(tree["name"] if tree["kind"] != "program" else f"{tree['name']} (pid {tree['pid']})") + mark
-        )
+        return plain(tree["name"] if tree["kind"] != "program" else f"{tree['name']} (pid {tree['pid']})")
     pids = {one["pid"] for one in group}
     mine = [one for one in found["sessions"] if one["pid"] in pids]
     words = []
@@ -86,6 +82,12 @@ def _name(group: list[dict[str, Any]], found: Doc) -> str:
 def _hours(seconds: float) -> str:
     whole = int(seconds // 3600)
     return f"{whole // 24}d" if whole >= 48 else f"{whole}h" if whole else f"{int(seconds // 60)}m"
+
+
+def services(found: Doc) -> str:
+    """ "2 up, 1 held; 'midwatch ps' shows them"."""
+    states = sorted(found["service_states"].items(), key=lambda pair: (-pair[1], pair[0]))
+    return plain(f"{', '.join(f'{count} {state}' for state, count in states)}; 'midwatch ps' shows them")
 
 
 # -- leftovers

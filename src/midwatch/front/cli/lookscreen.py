@@ -53,6 +53,8 @@ def header(found: Doc) -> str:
 def sections(found: Doc, room: int, now: float) -> Iterable[tuple[str, str, list[tuple[str, str]]]]:
     """(name, head, rows as (text, kind)) of what there is to say."""
     yield "MEMORY", _memory(found["host"]), _limited(lookrows.memory(found, room), "trees")
+    if found["services"]:
+        yield "SERVICES", lookrows.services(found), []
     left = lookrows.leftovers(found, now)
     if left:
         certain = [one for one in found["leftovers"] if one["certain"]]
