@@ -69,7 +69,9 @@ def share_of_cat(share: float) -> Callable[[Sequence[Result]], float | None]:
     return bound
 
 
+STORE = "synchronous=NORMAL (WAL)"
 RUN = "bounded.run"
+SPOOL = "Store, search"
 GATED, PLAIN, ROTATED = "contain=auto", "contain=none", "50 MB x 10"
 RATE = "mb_per_s"
 METERS = "held memory, descriptors, CPU, I/O"
@@ -144,6 +146,21 @@ GOALS = (
     Goal("exec of 1 GiB (MB/s)", "exec", ("flood.mb_per_s",), share_of_cat(0.7), "0.7 of cat", RUN, 1.0, True),
     Goal("exec of 1 GiB, growth (MiB)", "exec", ("flood.grown_mib",), fixed(8.0), "<= 8", RUN),
     Goal("64 x 20 MiB at once, growth (MiB)", "exec", ("many.grown_mib",), fixed(64.0), "<= 64", RUN),
+    Goal("spool: line 700,000 (ms)", "spool", ("line.ms",), fixed(20.0), "<= 20", SPOOL),
+    Goal("spool: column 299 MiB (ms)", "spool", ("column.ms",), fixed(50.0), "<= 50", SPOOL),
+    *(
+        Goal(words, "sessions", (figure,), fixed(line), f"<= {line:g}", STORE)
+        for words, figure, line in (
+            ("append to 531 MB (ms)", "append_ms", 0.2),
+            ("open it and list 1,168 sessions (ms)", "list_ms", 200.0),
+            ("first page of the largest (ms)", "page_ms", 50.0),
+            ("context of 300 MB, first byte (ms)", "first_byte_ms", 50.0),
+            ("context of 300 MB, growth (MiB)", "context_grown_mib", 4.0),
+            ("500 deltas on 10 MiB (bytes written)", "deltas_written", 1_000_000.0),
+            ("branch of 300 MB (ms)", "branch_ms", 100.0),
+            ("branch of 300 MB (bytes)", "branch_bytes", 65_536.0),
+        )
+    ),
     Goal("log MB/s, peers", "logs", (RATE,), peers_best(RATE, highest=True), "best peer", ROTATED, 1.0, True),
 )
 

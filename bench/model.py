@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Literal
 
 Measure = Literal[
-    "restart", "memory", "cpu", "start500", "logs", "sockets", "survive", "readings", "guards", "exec", "look",
+    "restart", "memory", "cpu", "start500", "logs", "sockets", "survive", "readings", "guards", "exec", "look", "spool",
+    "sessions",
 ]  # fmt: skip
 MEASURES: tuple[Measure, ...] = (
-    "restart", "memory", "cpu", "start500", "logs", "sockets", "survive", "readings", "guards", "exec", "look",
+    "restart", "memory", "cpu", "start500", "logs", "sockets", "survive", "readings", "guards", "exec", "look", "spool",
+    "sessions",
 )  # fmt: skip
 Trigger = Literal["exit", "kill"]
 

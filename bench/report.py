@@ -28,6 +28,8 @@ TITLES: dict[Measure, str] = {
     "readings": "Reading the memory of all services, every 2 s: the cost of a pass",
     "guards": "Memory guard, limit 512 MiB: how much a runaway held when it was dead (MiB)",
     "look": "The first look at a machine with 600 more processes",
+    "spool": "Spools and search: 64 MB kept, line 700,000 of 800,000, 4,020 files of 200 MB",
+    "sessions": "A session store of 1,168 sessions, 51,649 items, 531 MB",
     "exec": "Running one command from Python: 1 GiB of output, 64 x 20 MiB at once, none",
 }
 
@@ -260,6 +262,34 @@ def _look(_: Sequence[Result]) -> list[Column]:
     ]
 
 
+def _spool(_: Sequence[Result]) -> list[Column]:
+    return [
+        Column("64 MB kept: MB/s", _figure("kept.mb_per_s", 0)),
+        Column("1 GB counted: MB/s", _figure("flood.mb_per_s", 0)),
+        Column("line 700,000: ms", _figure("line.ms", 2)),
+        Column("column 299 MiB: ms", _figure("column.ms", 2)),
+        Column("search in it: s", _figure("search.s", 2)),
+        Column("text in files: s", _figure("text.s", 2)),
+        Column("regex in files: s", _figure("regex.s", 2)),
+    ]
+
+
+def _sessions(_: Sequence[Result]) -> list[Column]:
+    return [
+        Column("append ms", _figure("append_ms", 3)),
+        Column("list 1,168 ms", _figure("list_ms", 0)),
+        Column("first page ms", _figure("page_ms", 1)),
+        Column("context, first byte ms", _figure("first_byte_ms", 0)),
+        Column("CPU ms", _figure("first_byte_cpu_ms", 0)),
+        Column("growth MiB", _figure("context_grown_mib", 1)),
+        Column("branch ms", _figure("branch_ms", 1)),
+        Column("a delta ms", _figure("delta_ms", 2)),
+        Column("kB written a delta", _figure("delta_written", 1, 1000.0)),
+        Column("900 deleted: s until <= 1.2 x", _figure("shrink_s", 0)),
+        Column("longest step ms", _worst("shrink_step_ms")),
+    ]
+
+
 def _worst(figure: str, digits: int = 0) -> Callable[[Result], str]:
     def cell(result: Result) -> str:
         values = result.figures.get(figure)
@@ -278,8 +308,10 @@ COLUMNS: dict[Measure, Callable[[Sequence[Result]], list[Column]]] = {
     "survive": _survive,
     "readings": _readings,
     "guards": _guards,
+    "sessions": _sessions,
     "exec": _exec,
     "look": _look,
+    "spool": _spool,
 }
 
 

@@ -1,6 +1,6 @@
 """`make bench`: install the peers, measure them beside Midwatch and the physical limit, print the tables.
 
-    python bench/run.py [restart|memory|cpu|start500|logs|sockets|survive|readings|guards|exec|look ...] [--quick]
+    python bench/run.py [restart|memory|cpu|start500|logs|sockets|survive|readings|guards|exec|look|spool ...] [--quick]
     python bench/run.py --show bench/results/DATE.json      print a stored result again
 
 It decides the order and what is stored; how things are measured is in bench/measures, how peers are used in

@@ -17,7 +17,9 @@ from bench.measures import (
     memory,
     readings,
     restart,
+    sessions,
     sockets,
+    spooling,
     start500,
     survive,
 )
@@ -35,4 +37,6 @@ RUN: dict[Measure, Callable[[Context], list[Result]]] = {
     "guards": guards.measure,
     "exec": execute.measure,
     "look": first_look.measure,
+    "spool": spooling.measure,
+    "sessions": sessions.measure,
 }

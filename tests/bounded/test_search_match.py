@@ -41,6 +41,14 @@ PATTERNS = (
 
 
 def scan(pattern: Pattern, pieces: list[bytes]) -> list[tuple[int, int, int]]:
+    """Both ways of counting lines have to agree."""
+    whole = b"".join(pieces)
+    found = _scan(pattern, pieces, None)
+    assert _scan(pattern, pieces, lambda begin, end: whole[begin : min(end, begin + (7 if len(whole) < 1000 else 9999))]) == found
+    return found
+
+
+def _scan(pattern: Pattern, pieces: list[bytes], again: match.Again | None) -> list[tuple[int, int, int]]:
     found: list[tuple[int, int, int]] = []
 
     def take(line: int, offset: int, column: int, excerpt: bytes) -> bool:
@@ -48,7 +56,7 @@ def scan(pattern: Pattern, pieces: list[bytes]) -> list[tuple[int, int, int]]:
         found.append((line, offset, column))
         return True
 
-    scanner = Scanner(pattern, take, lambda: None)
+    scanner = Scanner(pattern, take, lambda: None, again)
     scanner.begin(0, 0)
     for piece in pieces:
         scanner.feed(piece)

@@ -22,6 +22,7 @@ _LEAD = 40  # bytes of an excerpt that stand before its match
 _BEYOND = re.compile(rb"\(\?[=!<>]|[*+?}]\+|\\[AZz]")
 
 Found = Callable[[int, int, int, bytes], bool]  # line, offset of the match, column, excerpt -> go on?
+Again = Callable[[int, int], bytes]
 
 
 class Pattern:
@@ -80,23 +81,32 @@ class Pattern:
 
 
 class Scanner:
-    """One stream. `begin` once for each stretch of it, then `feed` its bytes in order, then `end`."""
+    """One stream. `begin` once for each stretch of it, then `feed` its bytes in order, then `end`.
 
-    def __init__(self, pattern: Pattern, found: Found, guard: Callable[[], None]) -> None:
-        self._pattern, self._found, self._guard = pattern, found, guard
+    Lines are counted when a match wants its number. `again(begin, end)` gives bytes that have passed once more, for
+    that; without it they are counted as they pass.
+    """
+
+    def __init__(
+        self, pattern: Pattern, found: Found, guard: Callable[[], None], again: Again | None = None
+    ) -> None:
+        self._pattern, self._found, self._guard, self._again = pattern, found, guard, again
+        self._quick = pattern.plain or (pattern.must[0] if pattern.must else b"")
 
     def begin(self, offset: int, lines_before: int) -> None:
         """The first byte that is fed has this offset; so many newlines stand before it."""
         self._data = b""
         self._offset = offset  # of _data[0]
-        self._line = lines_before + 1  # of _data[_at]
         self._at = 0  # where to look next
-        self._line_begin = offset
+        self._known = self._line_begin = offset  # up to here lines are counted
+        self._line = lines_before + 1
         self._last = -1  # offset of the last match
 
     def feed(self, data: bytes) -> bool:
         """False: whoever takes the matches has enough."""
-        self._data = self._data[self._at :] + data if self._at or self._data else data
+        if self._again is None:
+            self._count(self._offset + self._at)
+        self._data = self._data[self._at :] + data if self._at < len(self._data) else data
         self._offset += self._at
         self._at = 0
         return self._look(final=False)
@@ -107,7 +117,10 @@ class Scanner:
 
     def _look(self, *, final: bool) -> bool:
         data, size = self._data, len(self._data)
+        self._guard()
         while self._at < size:
+            if self._quick and self._skip(size if final else data.rfind(b"\n", self._at) + 1):
+                continue
             stop = data.rfind(b"\n", self._at, self._at + WINDOW) + 1
             if stop:
                 going = self._lines(self._at, stop)
@@ -124,42 +137,36 @@ class Scanner:
                 return False
         return True
 
+    def _skip(self, stop: int) -> bool:
+        """Go on to the next line that can match, before `stop`. False: this one can, or there is none in sight."""
+        at = self._data.find(self._quick, self._at, stop)
+        if at < 0:
+            skipped, self._at = stop > self._at, max(stop, self._at)
+            return skipped
+        line = self._data.rfind(b"\n", self._at, at) + 1
+        skipped, self._at = line > self._at, max(line, self._at)
+        return skipped
+
     def _lines(self, begin: int, end: int) -> bool:
         """Whole lines; the first may be the rest of a long one."""
         self._guard()
-        if self._pattern.by_line:
-            return self._each_line(begin, end)
-        data, at = self._data, begin
-        while True:
-            start, stop = self._pattern.first(data, at, end)
-            if start < 0 or start >= end:
-                break
-            first = data.rfind(b"\n", at, start) + 1 or at
-            last = data.find(b"\n", start, end)
-            last = end if last < 0 else last
-            self._pass(at, first)
-            if stop > last:  # it goes over the line's end: is there one that does not?
-                start, stop = self._pattern.first(data[first:last], 0, last - first)
-                start = start + first if start >= 0 else -1
-            if start >= 0 and not self._tell(start, last):
-                return False
-            at = first
-            if last >= end:
-                break
-            self._pass(at, last + 1)
-            at = last + 1
-        self._pass(at, end)
-        return True
-
-    def _each_line(self, begin: int, end: int) -> bool:
         data, at = self._data, begin
         while at < end:
-            last = data.find(b"\n", at, end)
-            last = end if last < 0 else last
-            start, _ = self._pattern.first(data[at:last], 0, last - at)
-            if start >= 0 and not self._tell(at + start, last):
+            if self._pattern.by_line:
+                first, last = at, _line_end(data, at, end)
+                start, _ = self._pattern.first(data[first:last], 0, last - first)
+                start += first if start >= 0 else 0
+            else:
+                start, stop = self._pattern.first(data, at, end)
+                if start < 0 or start >= end:
+                    break
+                first = data.rfind(b"\n", at, start) + 1 or at
+                last = _line_end(data, start, end)
+                if stop > last:  # it goes over the line's end: is there one that does not?
+                    start, _ = self._pattern.first(data[first:last], 0, last - first)
+                    start += first if start >= 0 else 0
+            if start >= 0 and not self._tell(start, last):
                 return False
-            self._pass(at, min(last + 1, end))
             at = last + 1
         return True
 
@@ -172,18 +179,35 @@ class Scanner:
             return True
         return self._tell(start, end)
 
-    def _pass(self, begin: int, end: int) -> None:
-        """Behind these bytes: count their lines."""
-        lines = self._data.count(b"\n", begin, end)
+    def _count(self, offset: int) -> None:
+        """Know the line at this offset."""
+        while self._known < min(offset, self._offset) and self._again is not None:
+            data = self._again(self._known, min(offset, self._offset))
+            if not data:
+                self._known = self._offset  # the file was cut meanwhile
+            self._counted(data, 0, len(data))
+        self._counted(self._data, self._known - self._offset, offset - self._offset)
+
+    def _counted(self, data: bytes, begin: int, end: int) -> None:
+        if end <= begin:
+            return
+        lines = data.count(b"\n", begin, end)
         if lines:
             self._line += lines
-            self._line_begin = self._offset + self._data.rfind(b"\n", begin, end) + 1
+            self._line_begin = self._known + data.rfind(b"\n", begin, end) + 1 - begin
+        self._known += end - begin
 
     def _tell(self, start: int, line_end: int) -> bool:
         offset = self._offset + start
         if offset <= self._last:
             return True
         self._last = offset
+        self._count(offset)
         first = max(self._line_begin - self._offset, start - _LEAD, 0)
         words = self._data[first : min(line_end, first + EXCERPT)]
         return self._found(self._line, offset, offset - self._line_begin, words)
+
+
+def _line_end(data: bytes, at: int, end: int) -> int:
+    last = data.find(b"\n", at, end)
+    return end if last < 0 else last

@@ -15,6 +15,7 @@ import resource
 import signal
 import sys
 import time
+from json.encoder import encode_basestring_ascii
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -56,10 +57,11 @@ class Worker:
         try:
             pattern = Pattern(self._task["pattern"], regex=self._task["regex"], ignore_case=self._task["ignore_case"])
             self._arm(pattern)
-            self._scanner = Scanner(pattern, self._found, self._guard)
             if "fd" in self._task:
+                self._scanner = Scanner(pattern, self._found, self._guard)
                 self._spool()
             else:
+                self._scanner = Scanner(pattern, self._found, self._guard, self._again)
                 self._tree()
         except re.error as error:
             why = f"bad pattern: {error}"
@@ -119,8 +121,12 @@ class Worker:
             except OSError as error:
                 self._walk.skipped.add(f"unreadable ({error.strerror})", path)
 
+    def _again(self, begin: int, end: int) -> bytes:
+        return os.pread(self._fd, min(_READ, end - begin), begin)
+
     def _file(self, fd: int, size: int) -> None:
         """No more than it had when it was opened: a log that we write ourselves would have no end."""
+        self._fd = fd
         self._scanner.begin(0, 0)
         done = 0
         while done < size:
@@ -141,13 +147,15 @@ class Worker:
             self._told = self._path
             self._say({"path": _sayable(self._path)})
         self._matches += 1
-        self._say([line, offset, column, excerpt.decode("latin-1")])
+        self._put(f"[{line},{offset},{column},{encode_basestring_ascii(excerpt.decode('latin-1'))}]")
         if self._matches >= self._task["most"]:
             raise Enough(f"stopped at {self._matches:,} matches")
         return True
 
     def _say(self, value: object) -> None:
-        text = json.dumps(value)
+        self._put(json.dumps(value))
+
+    def _put(self, text: str) -> None:
         self._out.append(text)
         self._held += len(text)
         if self._held > 32_768 or time.monotonic() - self._pushed > 0.1:

@@ -202,8 +202,8 @@ VERB = Verb(
         "--column inside a line, every byte comes; --raw changes nothing. search: lines that match a regular "
         "expression, at most 200, in 2 s of processor time. info: what is known of it. tail: its end. release: remove "
         "it. list, or no word: all of them. A spool keeps the first 48 MiB and the last 16 MiB for 7 days; all "
-        "together take at most 2 GiB or a tenth of the free disk. They lie in the folder 'spool' of this instance, and nobody "
-        "else can read them."
+        "together take at most 2 GiB or a tenth of the free disk. They lie in the folder 'spool' of this instance, and "
+        "nobody else can read them."
     ),
     examples=(
         "midwatch spool read 5f0c2a9e7b314d6688a1b2c3d4e5f607 --line 700000 --count 100",
