@@ -194,6 +194,32 @@ def test_a_calm_machine(
     assert "no leftovers" in out
 
 
+@pytest.mark.parametrize(("answer", "ended"), [("n", set()), ("", set()), ("y", {11, 12})])
+def test_a_terminal_is_asked(
+    hands: Hands,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str,
+    ended: set[int],
+) -> None:
+    """Shown first, then one question; everything but yes means no."""
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    asked: list[str] = []
+
+    def say(words: str) -> str:
+        asked.append(words)
+        return answer
+
+    monkeypatch.setattr("builtins.input", say)
+    code, out, _ = run(capsys)
+    assert len(asked) == 1
+    assert "End these 2 processes (100M)?" in asked[0]
+    assert {pid for pid, _ in hands.sent} == ended
+    assert code == (0 if ended else 1)
+    assert out.count("LEFTOVERS") == 1
+
+
 def test_a_scope_by_environment(hands: Hands, capsys: pytest.CaptureFixture[str]) -> None:
     """--env NAME=VALUE: only those whose environment says so; nobody here does."""
     code, _, _ = run(capsys, "--yes", "--env", "NOBODY_HAS_THIS=1")

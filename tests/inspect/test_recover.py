@@ -108,6 +108,9 @@ def test_crash_loops_are_stopped() -> None:
     (one,) = [step for step in told.steps if step.id == "services"]
     assert [aim.name for aim in one.aims] == ["p/backoff", "p/degraded"]
     assert one.command == "midwatch stop p/backoff p/degraded"
+    guarded = facts(machine(), [], known)
+    guarded.ours = Ours(protected=("p/backoff", "p/degraded"))
+    assert "services" in plan(guarded).idle
 
 
 def test_idle_stacks_are_stopped_not_removed() -> None:

@@ -152,6 +152,14 @@ def extra_pipe(zoo: Zoo) -> None:
     os.close(theirs)
 
 
+def stderr_is_read(zoo: Zoo) -> None:
+    """Its stdin and stdout are broken, but somebody still reads its stderr."""
+    ours, theirs = os.pipe()
+    zoo.fds.append(ours)
+    zoo.orphan("it", streams=("pipe", "pipe", f"/dev/fd/{theirs}"), options={"pass_fds": (theirs,)})
+    os.close(theirs)
+
+
 def shared_stdin(zoo: Zoo) -> None:
     """A second process holds the writing end of its stdin: it can still be spoken to."""
     theirs, ours = os.pipe()
@@ -290,7 +298,8 @@ ANIMALS: dict[Callable[[Zoo], None], str] = {
     living_wrapper: "its parent lives", below_a_subreaper: "its parent lives",
     below_a_closed_pipe_of_a_living_parent: "its parent lives", tcp_client: "a client is connected to its port",
     unix_client: "connected to it over a Unix socket", passed_connection: "a client is connected to its port",
-    extra_pipe: "somebody holds the other end of a pipe", shared_stdin: "can still be spoken to",
+    stderr_is_read: "somebody holds the other end of a pipe", extra_pipe: "somebody holds the other end of a pipe",
+    shared_stdin: "can still be spoken to",
     own_browser: "nothing says", own_headless: "nothing says", editor: "an editor", database: "a database",
     ssh: "part of ssh", screen: "a multiplexer", login_shell: "a login shell", stopped: "it is stopped",
     unknown_worker: "nothing says", prompt_with_names: "nothing says", idle_agent_at_its_terminal: "its parent lives",
@@ -368,6 +377,56 @@ def test_the_young_are_spared(zoo: Zoo) -> None:
     assert zoo.find() != []
     assert zoo.find(young=60.0) == []
     assert "less than 60 s" in zoo.why_not("it", young=60.0)
+
+
+@pytest.mark.parametrize("part", ["environ", "fd", "fdinfo/0", "fdinfo/1", "fdinfo/2", "ns/pid", "status"])
+def test_what_cannot_be_read_is_not_proven(zoo: Zoo, part: str) -> None:
+    """One thing unreadable at a time: no leftover, or still a proven one where it is not needed; never an error."""
+    zoo.orphan("it")
+    pid = zoo.pids["it"]
+    bad = f"/proc/{pid}/{part}"
+
+    class Denied(Scoped):
+        def read(self, path: str, limit: int = 1 << 20) -> bytes:
+            if path == bad:
+                raise PermissionError(13, "denied", path)
+            return super().read(path, limit)
+
+        def names(self, folder: str, limit: int = 10_000) -> list[str]:
+            if folder == bad:
+                raise PermissionError(13, "denied", folder)
+            return super().names(folder, limit)
+
+        def link(self, path: str) -> str:
+            if path == bad:
+                raise PermissionError(13, "denied", path)
+            return super().link(path)
+
+    sources = Denied(zoo.mark)
+    assert find(sources, sources.table(), OURS, young=0) == [] or part == "status"
+
+
+def test_who_vanishes_in_the_middle_is_no_leftover(zoo: Zoo) -> None:
+    """The table is older than the process's end: nothing is found and nothing raises."""
+    import signal
+
+    zoo.orphan("it")
+    sources = Scoped(zoo.mark)
+    table = sources.table()
+    os.kill(zoo.pids["it"], signal.SIGKILL)
+    until(lambda: not Path(f"/proc/{zoo.pids['it']}/fd/0").exists(), "it is gone")
+    assert find(sources, table, OURS, young=0) == []
+
+
+def test_process_ones_own_session_is_spared(server_left: tuple[Zoo, Scoped, Table]) -> None:
+    """In a container process 1 is often the program itself: what is of its session may be its own child."""
+    zoo, sources, table = server_left
+    pid = zoo.pids["it"]
+    first = msgspec.structs.replace(table.procs[1], sid=1)
+    mine = msgspec.structs.replace(table.procs[pid], sid=1)
+    changed = Table({**table.procs, 1: first, pid: mine}, table.at)
+    assert find(sources, changed, OURS, young=0) == []
+    assert "session of process 1" in why_not(sources, changed, OURS, pid, young=0)
 
 
 def test_nothing_is_certain_in_a_recording(server_left: tuple[Zoo, Scoped, Table]) -> None:

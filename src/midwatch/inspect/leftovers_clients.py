@@ -48,12 +48,12 @@ class Clients:
                 ways.setdefault(fd.inode, set()).add(way)
                 first.setdefault(fd.inode, (pid, fd.fd, way))
         for inode, (pid, number, way) in first.items():
-            if None in ways[inode] or len(ways[inode]) > 1:
+            if {True, False} <= ways[inode]:
                 continue  # both ends are in the tree
-            alone = self._ends.alone(pid, number, bool(way))
+            alone = None if None in ways[inode] else self._ends.alone(pid, number, bool(way))
             if alone is None:
                 return f"descriptor {number} of pid {pid} is a pipe of which nothing can be told"
-            if not alone and not (pid == self._root.pid and number == 2):
+            if not alone:
                 return f"somebody holds the other end of a pipe (descriptor {number} of pid {pid})"
         return ""
 

@@ -109,7 +109,7 @@ class Judge:
             proof.append(
                 f"nobody is connected to it, but it listens ({', '.join(clients.listens[:3])}): somebody may come"
             )
-        elif clients.outgoing and not (who.known is not None and who.known.role in kinds.STDIO | {"browser"}):
+        elif clients.outgoing and not (who.known is not None and _is_cut_off(who.known, reason)):
             sure = False
             proof.append(
                 f"it is connected to {', '.join(clients.outgoing[:3])}: it may still be working for somebody"
@@ -138,6 +138,8 @@ class Judge:
         leader = self._table.procs.get(root.sid)
         if leader is not None and (leader.start > root.start or leader.state == "Z"):
             leader = None  # a number given anew, or an end that nobody has taken yet
+        if parent is not None and parent.pid == 1 and root.sid == parent.sid != 0:
+            raise Owned("it is of the session of process 1, which may have started it itself")
         if root.ppid == 1 or (parent is not None and _is_manager(parent)):
             heir = f"pid {root.ppid}" + (f" ({parent.name})" if parent is not None else "")
         elif parent is None:
@@ -252,7 +254,7 @@ class Judge:
                 True,
             )
         word = {"mcp": "MCP server", "language-server": "language server"}.get(known.role, "helper")
-        return f"{word} without a client", known.name, True
+        return f"{word} {'without a client' if cut else _TERMINAL}", known.name, True
 
     def _last_word(self, root: Proc) -> str:
         """When something was last written to its stdin: the time of the pipe itself."""
@@ -300,6 +302,14 @@ _TOLD: dict[State, str] = {
     "file": "is a file", "dead terminal": "is a terminal that was closed", "terminal": "is an open terminal",
     "closed": "is closed", "other": "is something else", "unknown": "cannot be told",
 }  # fmt: skip
+
+
+_TERMINAL = "whose terminal is closed"
+
+
+def _is_cut_off(known: Known, reason: str) -> bool:
+    """A helper that lived by its streams: without them it works for nobody, whatever it is connected to."""
+    return known.role == "browser" or (known.role in kinds.STDIO and not reason.endswith(_TERMINAL))
 
 
 def _reachable(streams: list[State]) -> bool:

@@ -58,7 +58,7 @@ def plan(facts: Facts) -> Plan:
     made: dict[str, Step] = {}
     makers: dict[str, Callable[[], Step | str]] = {
         "snapshot": lambda: steps.snapshot(facts.record),
-        "services": lambda: steps.services(facts.services),
+        "services": lambda: steps.services(facts.services, facts.ours.protected),
         "leftovers": lambda: steps.leftovers([one for one in lost if one.certain]),
         "copies": lambda: steps.copies([one for one in lost if one.respawns]),
         "stacks": lambda: steps.stacks(sources, facts),

@@ -41,11 +41,11 @@ def snapshot(folder: str) -> Step | str:
     )  # fmt: skip
 
 
-def services(known: Iterable[Service]) -> Step | str:
+def services(known: Iterable[Service], protected: tuple[str, ...] = ()) -> Step | str:
     """1: services of ours that only start and die."""
-    loops = [one for one in known if one.state in _LOOPING]
+    loops = [one for one in known if one.state in _LOOPING and one.id not in protected]
     if not loops:
-        return "no service of midwatch is in a crash loop"
+        return "no service of midwatch is in a crash loop (protected ones are left alone)"
     names = " ".join(one.id for one in loops)
     return Step(
         "services", "stop services of midwatch that only crash", f"midwatch stop {names}",

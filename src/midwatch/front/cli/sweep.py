@@ -21,6 +21,7 @@ from midwatch.inspect import leftovers_kinds
 from midwatch.inspect.leftovers import find, why_not
 from midwatch.inspect.live import Live
 from midwatch.inspect.ours import Ours, lineage
+from midwatch.inspect.recover_measure import measure
 from midwatch.inspect.sources import Sources, Table
 from midwatch.inspect.sweep import Ended, Sweep, hands
 from midwatch.inspect.sweep_undo import entries, write
@@ -68,8 +69,9 @@ def _run(
     if not chosen:
         _say_found(seen, found, chosen, json, asked=False)
         return 1 if found else 0
+    before = measure(seen.sources).available
     done, undo = end(seen, chosen, known, patience)
-    _say_done(done, undo, json)
+    _say_done(done, undo, json, before, measure(Live()).available)
     return 1 if any(one.action in ("left", "kept") for one in done) else 0
 
 
@@ -163,27 +165,29 @@ def _say_found(seen: Seen, found: list[Leftover], chosen: list[Leftover], json: 
         print("\n".join(found_lines(seen.table, found, width())))
 
 
-def _say_done(done: list[Ended], undo: str, json: bool) -> None:
+def _say_done(done: list[Ended], undo: str, json: bool, before: int | None, after: int | None) -> None:
     if json:
         rows = [{**row(one.left, one.action), "words": one.words} for one in done]
-        say_json(
-            {"acted": True, "leftovers": rows, "freed_bytes": sum(one.freed for one in done), "undo": undo}
-        )
+        memory = {"available_before": before, "available_after": after}
+        freed = sum(one.freed for one in done)
+        say_json({"acted": True, "leftovers": rows, "freed_bytes": freed, "memory": memory, "undo": undo})
         return
-    print("\n".join(done_lines(done, undo, width())))
+    print("\n".join(done_lines(done, undo, before, after, width())))
 
 
 VERB = Verb(
     name="sweep",
     help="Remove leftovers: processes that are proven to be nobody's.",
     detail=(
-        "Without --yes nothing is done (on a terminal it asks). A leftover has lost its parent; is a known helper, "
-        "an agent, an agent's task or of a dead run of midwatch; cannot be reached by anybody any more; and is none of "
-        "the protected: whatever midwatch itself runs below, ssh, login shells, editors, multiplexers, databases, jobs of "
-        "systemd, containers, other users' processes, stopped ones, what is younger than a minute, and everything of "
-        "midwatch. Each is proven once more before TERM, and checked to be the same process before KILL. An undo list "
-        "is written first. Copies that pile up below a living parent, and orphans that listen, are offered apart: only "
-        "--pile-ups or their pid ends them. A pid that is no leftover is refused, with the reason."
+        "Without --yes nothing is done (on a terminal it asks). A leftover has lost its parent; is a known "
+        "helper, an agent, an agent's task or of a dead run of midwatch; cannot be reached by anybody any "
+        "more; and is none of the protected: whatever midwatch itself runs below, ssh, login shells, editors, "
+        "multiplexers, databases, jobs of systemd, containers, other users' processes, stopped ones, what is "
+        "younger than a minute, and everything of midwatch. Each is proven once more before TERM, and checked "
+        "to be the same process before KILL. An undo list is written first. Copies that pile up below a "
+        "living parent, and orphans that listen or work, are offered apart: only --pile-ups or their pid ends "
+        "them. A pid that is no leftover is refused, with the reason. Only Linux can prove enough; elsewhere "
+        "nothing is swept."
     ),
     examples=(
         "midwatch sweep",

@@ -101,7 +101,7 @@ def _next(certain: list[Leftover], apart: list[Leftover], room: int) -> list[str
     return lines
 
 
-def done_lines(done: list[Ended], undo: str, room: int) -> list[str]:
+def done_lines(done: list[Ended], undo: str, before: int | None, after: int | None, room: int) -> list[str]:
     """What came of a sweep."""
     freed = sum(one.freed for one in done)
     count = {
@@ -113,6 +113,8 @@ def done_lines(done: list[Ended], undo: str, room: int) -> list[str]:
     for one in done:
         if one.action in ("kept", "left"):
             lines += wrap(f" pid {one.left.proc.pid} ({one.left.group}): {one.words}", room)
+    if before is not None and after is not None:
+        lines += [f"memory available: {size(before)} before, {size(after)} after"]
     if undo:
         lines += [f"undo list: {undo}"]
     return lines
