@@ -155,6 +155,37 @@ def slow_reader(path: str, session: str, seconds: str) -> dict[str, Any]:
         return {"reads": reads}
 
 
+def cascade(path: str, folder: str) -> dict[str, Any]:
+    """S17: a tool prints 2,008 matches of 20 KB each; exec, store, context, a fake provider that parses what it gets."""
+    from pathlib import Path
+
+    from midwatch.bounded import run
+    from midwatch.bounded.spool import Store as Spools
+
+    found: dict[str, Any] = {}
+    code = "for n in range(2008): print(f'f{n}.js:1:' + 'needle ' * 2857)"
+
+    def work() -> None:
+        spools = Spools(Path(folder), session="s")
+        with sessions.open(path) as store:
+            talk = store.create(id="talk")
+            talk.append("user", "find needle")
+            talk.append("tool_use", "{}", calls="c")
+            result = run([sys.executable, "-c", code], folder=folder, session="s")
+            assert result.spool is not None
+            info = spools.info(result.spool)
+            found.update(lines=info.lines_total, whole=info.complete, exec_text=len(result.text.encode()))
+            item = talk.adopt("tool_result", spools, result.spool, calls="c")
+            request = json.loads(b"".join(talk.assemble()))
+            found.update(text=len(request[2]["content"].encode()), ref=item.ref in request[2]["content"])
+            found["last"] = store.read(item.ref, item.size - 100_000, 40_000).text.count("needle")
+            stats = store.stats()
+            found["store"] = stats.file_bytes + stats.wal_bytes
+
+    found["grown"], _ = grown(work)
+    return found
+
+
 def fill(path: str) -> dict[str, Any]:
     """ENOSPC: payloads until they are refused, short items until the disk is full to the last byte, then room
     again."""
@@ -185,7 +216,7 @@ def fill(path: str) -> dict[str, Any]:
     return found
 
 
-ACTS = {one.__name__: one for one in (append, context, foreign, writes, endless, slow_reader, fill)}
+ACTS = {one.__name__: one for one in (append, context, foreign, writes, endless, slow_reader, cascade, fill)}
 
 if __name__ == "__main__":
     say(ACTS[sys.argv[1]](*sys.argv[2:]))

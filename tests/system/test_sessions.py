@@ -117,6 +117,19 @@ def test_s55_memory_of_somebody_elses_30_mb_rows(path: Path, kind: str) -> None:
 
 
 @pytest.mark.slow
+def test_s17_the_cascade_of_the_report(path: Path, tmp_path: Path, home: Path) -> None:
+    """S17 (2,008 matches of 20 KB, 40 MB; of 1 MB each they would be stopped at 1 GiB, S1): exec, store, context,
+    provider: growth <= 32 MiB, the model sees <= 40,960 bytes, the full list is in the spool and not in the store."""
+    found = run("cascade", path, tmp_path / "spool")
+    assert found["grown"] <= 32 * MIB
+    assert 4096 < found["text"] <= 40_960
+    assert found["exec_text"] <= 40_960
+    assert (found["lines"], found["whole"], found["ref"]) == (2008, True, True)
+    assert found["last"] > 3000
+    assert found["store"] < MIB
+
+
+@pytest.mark.slow
 def test_s25_three_processes_share_a_store(path: Path) -> None:
     """S25: 3 processes, 1,000 items each: all there, in order, no error; the log <= 64 MiB and emptied at the end."""
     with sessions.open(path) as store:

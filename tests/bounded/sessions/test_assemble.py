@@ -25,6 +25,7 @@ def sent(talk: sessions.Session, **words: Any) -> list[dict[str, Any]]:
     data = b"".join(context)
     assert len(data) <= context.bytes <= words.get("bytes", 1_572_864)
     assert context.length() == len(data)
+    assert all(context)  # an empty chunk would end an HTTP body
     found = json.loads(data)
     assert isinstance(found, list)
     return found

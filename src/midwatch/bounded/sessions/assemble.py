@@ -51,7 +51,7 @@ class Assembly:
         for number, one in enumerate(self.shown):
             before, behind = self._shape(one.item, one.whole and one.item.picture)
             yield (("," if number else "") + before).encode()
-            yield from self._body(one)
+            yield from filter(None, self._body(one))  # an empty chunk would end an HTTP body
             yield behind.encode()
         yield b"]"
 
