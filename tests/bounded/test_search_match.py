@@ -44,7 +44,8 @@ def scan(pattern: Pattern, pieces: list[bytes]) -> list[tuple[int, int, int]]:
     """Both ways of counting lines have to agree."""
     whole = b"".join(pieces)
     found = _scan(pattern, pieces, None)
-    assert _scan(pattern, pieces, lambda begin, end: whole[begin : min(end, begin + (7 if len(whole) < 1000 else 9999))]) == found
+    step = 7 if len(whole) < 1000 else 9999
+    assert _scan(pattern, pieces, lambda begin, end: whole[begin : min(end, begin + step)]) == found
     return found
 
 
