@@ -82,6 +82,19 @@ def test_a_level_by_share_and_by_time(used: float, before: float | None, expecte
     assert bool(forecast.told([judged])) is told
 
 
+@pytest.mark.parametrize(
+    ("age", "used", "told"),
+    [(60.0, 200.0, False), (599.0, 200.0, False), (600.0, 200.0, True), (60.0, 820.0, True)],
+)
+def test_a_start_is_no_trend(age: float, used: float, told: bool) -> None:
+    """LOOK_SPAN, LOOK_SPAN_SHARE: 120 descriptors in a minute, far from the limit, are how a browser starts."""
+    kept = [Look(NOW - age, "b", {"k": used - 120})]
+    (judged,) = forecast.judge([Level("k", "fds", "x", used, 1024)], kept, NOW)
+    assert judged.rate == pytest.approx(120 / age)
+    assert (judged.full_in is not None) is told
+    assert (judged.state == "calm") is not told
+
+
 def test_what_is_full_after_a_week_is_not_told() -> None:
     kept = [Look(NOW - 80_000, "b", {"k": 1000.0})]
     (slow,) = forecast.judge([Level("k", "disk", "/", 1100.0, 10_000.0)], kept, NOW)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 from tests.inspect.doctor.machines import NOW, Machine, proc
@@ -110,7 +111,7 @@ def test_a_manager_that_hangs_is_named() -> None:
 
 def test_our_own() -> None:
     """States that are not simply up, and restarts that go on."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"project": "shop", "name": "web", "state": "up", "restarts": {"clean": 200}, "uptime_s": 90000.0},
         {"project": "shop", "name": "spin", "state": "up", "restarts": {"clean": 200}, "uptime_s": 5.0},
         {"project": "shop", "name": "db", "state": "held", "restarts": {}, "decision": "code 78; edit it"},

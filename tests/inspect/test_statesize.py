@@ -61,7 +61,7 @@ def test_a_folder_that_is_too_large_is_told() -> None:
     (level,) = statesize.levels(Live(), [folder])
     assert level.detail == "of claude, most of it one file (x.out)"
     (judged,) = forecast.judge(
-        [level], [Look(0.0, "b", {level.key: float((212 << 30) - (1100 << 20))})], 60.0
+        [level], [Look(0.0, "b", {level.key: float((212 << 30) - (11000 << 20))})], 600.0
     )
     assert judged.state == "danger"
     assert judged.full_in is not None

@@ -51,22 +51,26 @@ class Level(msgspec.Struct, frozen=True):
 
 def judge(levels: Iterable[Level], kept: Sequence[looks.Look], now: float) -> list[Level]:
     """With rates and states, the worst and soonest first."""
-    found = [
-        _judged(level, looks.rate(kept, level.key, level.used, now, level.limit, level.least))
-        for level in levels
-    ]
+    found = [_judged(level, kept, now) for level in levels]
     return sorted(
         found, key=lambda one: (ORDER[one.state], one.full_in or 1e18, -(one.share or 0.0), one.key)
     )
 
 
-def _judged(level: Level, rate: float | None) -> Level:
+def _judged(level: Level, kept: Sequence[looks.Look], now: float) -> Level:
+    rate = looks.rate(kept, level.key, level.used, now, level.limit, level.least)
     full_in = None
     if rate and level.limit is not None:
         full_in = max(0.0, level.limit - level.used) / rate
-        if full_in > figures.LOOK_TOLD:
+        if full_in > figures.LOOK_TOLD or not _lasting(level, kept, now):
             full_in = None
     return msgspec.structs.replace(level, rate=rate, full_in=full_in, state=state(level, full_in))
+
+
+def _lasting(level: Level, kept: Sequence[looks.Look], now: float) -> bool:
+    """A program that starts opens a hundred files in a minute: what lasts is a trend, or what is nearly full."""
+    first = next((look.at for look in kept if level.key in look.numbers), now)
+    return now - first >= figures.LOOK_SPAN or (level.share or 0.0) >= figures.LOOK_SPAN_SHARE
 
 
 def state(level: Level, full_in: float | None) -> State:
