@@ -124,7 +124,7 @@ def test_what_is_no_bound_is_refused_before_anything_starts(given: dict[str, obj
 
 
 def test_without_pidfds_it_looks_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no descriptor watches the child (another system; somebody took it at once) it is asked 50 times a second."""
+    """Where no descriptor watches the child (another system; somebody took it at once) it is asked 50 times a s."""
 
     class Without:
         def __getattr__(self, name: str) -> object:

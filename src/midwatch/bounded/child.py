@@ -76,14 +76,12 @@ class Child:
         self._contained = self.machine.contain(self.run, launch) if order.memory else Containment()
         if order.memory and not self._contained.memory:
             self.polled = self._contained.why_not or "no memory cgroup here"
-        self._trace = machinery.book.open(trace := Trace(self.run, self.marker))
+        self._trace = machinery.book.open()
         try:
             self._popen = self._start(order, env, target.exe)
         except OSError as error:
             self._forget()
             raise CannotStart(_name(error), f"cannot start {order.argv[0]!r}: {error.strerror}") from None
-        trace.main = self.tree.main
-        self._trace.write(trace)
 
     def _start(self, order: Order, env: dict[str, str], exe: str) -> subprocess.Popen[bytes]:
         """With every descriptor closed that the child does not need, and ours close-on-exec."""
@@ -111,6 +109,8 @@ class Child:
             for fd in theirs + ([gate[0]] if gate else []):
                 os.close(fd)
         self._known(popen)
+        # Only now, and once: should we be killed before, PDEATHSIG or the end of its gate makes it leave.
+        self._trace.write(Trace(self.run, self.marker, self.tree.main))
         if gate:
             self._admit(gate[1])
         return popen

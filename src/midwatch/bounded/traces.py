@@ -30,7 +30,7 @@ class Trace(msgspec.Struct):
 
     run: str
     marker: str
-    main: ProcId | None = None
+    main: ProcId
 
 
 class Page(msgspec.Struct):
@@ -57,7 +57,7 @@ class Book:
         self._paths: set[Path] = set()  # more than one if MIDWATCH_HOME changes while we live
         self._lock = threading.Lock()
 
-    def open(self, trace: Trace) -> Entry:
+    def open(self) -> Entry:
         """A slot for this run."""
         path = folder() / f"{self._owner.pid}-{self._owner.start}"
         with self._lock:
@@ -66,9 +66,7 @@ class Book:
             self._paths.add(path)
             slot = next((number for number in range(_SLOTS) if number not in self._used), -1)
             self._used.add(slot)
-        entry = Entry(self, slot, path)
-        entry.write(trace)
-        return entry
+        return Entry(self, slot, path)
 
     def put(self, path: Path, slot: int, trace: Trace | None) -> str:
         """Why that failed, or ""."""
@@ -108,14 +106,16 @@ class Entry:
     def __init__(self, book: Book, slot: int, path: Path) -> None:
         self._book, self._slot, self._path = book, slot, path
         self.why = ""
+        self._written = False
 
     def write(self, trace: Trace) -> None:
-        """Again, when more is known."""
-        self.why = self.why or self._book.put(self._path, self._slot, trace)
+        """The run has begun."""
+        self._written = True
+        self.why = self._book.put(self._path, self._slot, trace)
 
     def remove(self) -> None:
         """The run has ended."""
-        if not self.why:
+        if self._written and not self.why:
             self._book.put(self._path, self._slot, None)
         self._book.free(self._slot)
 
@@ -160,9 +160,8 @@ def _pages(path: Path) -> Iterator[Page]:
 def _end_run(machine: Machine, trace: Trace) -> int:
     left = machine.find(trace.marker, ())
     contained = machine.leftover(trace.run)
-    main = trace.main or (left[0] if left else None)
     ended = 0
-    if main is not None and (left or machine.alive(main)):
-        ended = machine.end(Tree(trace.run, main, trace.marker, contained, 0), 0.0, d.VERIFY).ended
+    if left or machine.alive(trace.main):
+        ended = machine.end(Tree(trace.run, trace.main, trace.marker, contained, 0), 0.0, d.VERIFY).ended
     machine.release(contained)
     return ended
