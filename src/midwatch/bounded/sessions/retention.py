@@ -27,7 +27,13 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     session_bytes: int | None = None
     session_items: int | None = None
 
+    @classmethod
+    def usual(cls) -> Retention:
+        """What `midwatch sessions prune` proposes: not used for 90 days."""
+        return cls(age=d.KEEP_AGE)
+
     def __post_init__(self) -> None:
+        """Raises ValueError for a bound that is none."""
         for field in self.__struct_fields__:
             if (value := getattr(self, field)) is not None:
                 positive(field, value, whole=field != "age")

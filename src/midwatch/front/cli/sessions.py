@@ -205,7 +205,6 @@ def _prune(rest: list[str], json: bool, given: dict[str, Any]) -> int:
 
 
 def _retention(given: dict[str, Any]) -> Retention:
-    from midwatch.policy.defaults_sessions import KEEP_AGE
     from midwatch.sessions import Retention
 
     try:
@@ -215,7 +214,7 @@ def _retention(given: dict[str, Any]) -> Retention:
             "bytes": None if given["max_size"] is None else parse_bytes(given["max_size"]),
             "session_bytes": None if given["session_size"] is None else parse_bytes(given["session_size"]),
         }
-        return Retention(**(found if any(value is not None for value in found.values()) else {"age": KEEP_AGE}))
+        return Retention(**found) if any(value is not None for value in found.values()) else Retention.usual()
     except ValueError as error:
         raise Usage(f"{error}; nothing was done") from None
 
