@@ -57,11 +57,11 @@ def find(sources: Sources, journals: Iterable[str]) -> Deaths:
 
 def ours(journals: Iterable[str], since: float) -> Iterable[Death]:
     """Runs that ended with a cause that nobody wanted."""
-    from midwatch.record.journal import read
-
     for folder in journals:
         if not os.path.isdir(folder):
             continue
+        from midwatch.record.journal import read  # 30 ms, for those who have a record
+
         for line in read(Path(folder), newest=_LINES, since=since):
             if line.get("event") == "run.exited" and str(line.get("cause")) not in _CALM:
                 death = _run(line)
