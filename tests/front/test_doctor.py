@@ -184,6 +184,33 @@ def test_a_hanging_probe_is_left_behind(
     assert done.code == 0
 
 
+def test_without_an_engine_the_exit_code_is_unaffected(
+    cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Scenario 78: no engine to talk to: container checks are skips with a hint, and the exit code is 0."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    monkeypatch.setenv("CONTAINER_HOST", f"unix://{tmp_path}/none.sock")
+    done = cli("doctor", "--category", "containers", "--json")
+    skips = [one for one in done.json["checks"] if one["status"] == "skip"]
+    assert done.code == 0
+    assert len(skips) >= 5
+    assert all(one["hint"] for one in skips)
+
+
+def test_a_hung_tool_is_a_skip(cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Scenario 79 with a real program: a systemctl that never answers is ended, said, and the rest is told."""
+    tool = tmp_path / "systemctl"
+    tool.write_text("#!/bin/sh\nexec sleep 60\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    began = time.monotonic()
+    done = cli("doctor", "--category", "services", "--json")
+    assert time.monotonic() - began < 30
+    said = [one["message"] for one in done.json["checks"] if one["status"] == "skip"]
+    assert any("systemctl gave no answer in time" in words or words.startswith("timeout") for words in said)
+    assert any(one["id"] == "DOC-25" for one in done.json["checks"])
+
+
 def test_one_reason_is_said_once() -> None:
     """Seven container checks without an engine are one line (scenario 78), not seven."""
     rows = [result("skip", "no container engine was found", "containers", f"DOC-{n}", hint="start it") for n in (3, 4)]

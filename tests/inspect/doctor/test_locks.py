@@ -146,6 +146,16 @@ def test_a_pid_that_is_hidden_is_not_called_dead(machine: Machine) -> None:
     assert [one.status for one in bad(run(ctx(machine), [locks.CHECK]))] == ["warn"]
 
 
+def test_a_clock_that_was_set_makes_nobody_a_stranger(machine: Machine) -> None:
+    """sshd.pid older than its sshd (the clock was wrong at boot) is fine; a number in a later line is no pid."""
+    machine.add(proc(700, "/usr/sbin/sshd -D"), proc(12, "swcd"))
+    machine.put("/run/sshd.pid", "700\n", 5.0)
+    machine.put("/run/data.lock", "version\n12\n", 5.0)
+    assert not bad(run(ctx(machine), [locks.CHECK]))
+    machine.put("/run/app.lock", "12\n", 5.0)
+    assert [one.status for one in bad(run(ctx(machine), [locks.CHECK]))] == ["fail"]
+
+
 def test_gits_index_lock_without_a_git_blocks(machine: Machine) -> None:
     """index.lock is a lock by being there: fails when no git runs and it is not fresh."""
     machine.put("/home/me/repo/.git/index.lock", "", NOW - 3600)
@@ -168,6 +178,29 @@ def test_a_mac_asks_lsof(mac: Machine) -> None:
     assert "is held by uv sync (pid 703, 2 h old)" in found.message
     mac.says("lsof -nP -Fpfl /Users/me/.cache/uv/.lock", "", late=True)
     assert [one.status for one in run(ctx(mac), [locks.CHECK])] == ["skip"]
+
+
+def test_a_holder_whose_descriptors_are_hidden(machine: Machine) -> None:
+    """root's apt, seen by a user: the kernel's list of locks names it; who waits for the lock does not hold it."""
+
+    class Refusing(Machine):
+        def names(self, folder: str, limit: int = 10_000) -> list[str]:
+            if folder == "/proc/700/fd":
+                raise PermissionError(13, "Permission denied", folder)
+            return super().names(folder, limit)
+
+    one = Refusing()
+    one.add(proc(700, "apt-get upgrade", started=NOW - 7200))
+    one.put("/var/lib/dpkg/lock-frontend", "")
+    one.put(
+        "/proc/locks",
+        "1: POSIX  ADVISORY  WRITE 700 fe:00:4711 0 EOF\n1: -> POSIX  ADVISORY  WRITE 701 fe:00:4711 0 EOF\n",
+    )
+    one.says("stat -L -c %i /var/lib/dpkg/lock-frontend", "4711\n")
+    (found,) = bad(run(ctx(one), [locks.CHECK]))
+    assert found.message == "/var/lib/dpkg/lock-frontend is held by apt-get upgrade (pid 700, 2 h old)"
+    one.says("stat -L -c %i /var/lib/dpkg/lock-frontend", "4712\n")
+    assert not bad(run(ctx(one), [locks.CHECK]))
 
 
 def test_an_unreadable_lock_is_a_skip(machine: Machine) -> None:

@@ -37,7 +37,13 @@ def _run(ctx: Context) -> Iterable[Checked]:
     )
     for rung, words in lacks.items():
         status = "warn" if rung in _MATTER else "pass"
-        yield CHECK.say("warn" if status == "warn" else "pass", f"{rung}: {words}", hint=CURES.get(rung, ""))
+        yield CHECK.say("warn" if status == "warn" else "pass", f"{rung}: {words}", hint=_cure(rung, words))
+
+
+def _cure(rung: str, words: str) -> str:
+    return (
+        CURES["cgroup" if "delegated" in words and rung != "memory limit" else rung] if rung in CURES else ""
+    )
 
 
 _MATTER = frozenset(

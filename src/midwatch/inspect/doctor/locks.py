@@ -17,7 +17,7 @@ from midwatch.model.look import Checked, Offender, Proc
 from midwatch.model.units import format_seconds
 from midwatch.policy import defaults_inspect as figures
 
-_PID = re.compile(rb'^\s*(\d{1,10})\s*$|"pid"\s*:\s*(\d{1,10})\b', re.MULTILINE)
+_PID = re.compile(rb'\A\s*(\d{1,10})\s*(?:\n|\Z)|"pid"\s*:\s*(\d{1,10})\b')
 
 
 def _run(ctx: Context) -> Iterable[Checked]:
@@ -139,12 +139,19 @@ def _pid_file(ctx: Context, path: str) -> Checked | None:
             return None  # it may be there and not be shown to us
         words = f"{path} names process {pid}, which has ended; a program that only looks at the file will not start"
         return _stale("warn", path, words, evidence)
-    if proc.started <= mtime + figures.PID_SLACK:
+    if proc.started <= mtime + figures.PID_SLACK or _named(path, proc):
         return None
     words = (
         f"{path} names process {pid}, but that is {naming.short(proc, 40)} now, which started after the file"
     )
     return _stale("fail", path, words + ": it blocks the start of whoever wrote it", evidence)
+
+
+def _named(path: str, proc: Proc) -> bool:
+    """Is it called like its file? Then the clock was set after the file was written, and it is no stranger."""
+    stem = path.rpartition("/")[2].partition(".")[0].lower()
+    words = [proc.name, *(word.rpartition("/")[2] for word in proc.argv[:3])]
+    return len(stem) > 2 and any(word.lower().startswith(stem) for word in words)
 
 
 def _stale(status: str, path: str, words: str, evidence: dict[str, object]) -> Checked:

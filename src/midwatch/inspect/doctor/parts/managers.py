@@ -93,6 +93,9 @@ def _systemd(ctx: Context) -> tuple[list[Service], list[str]]:
             if _NO_SYSTEMD.search(why.why):
                 missing.append("systemd does not run this machine: its services cannot be asked")
                 break  # then there is no user's manager either
+            if "no answer in time" in why.why:
+                missing.append(f"services: {why.why}")
+                break  # the other question would hang as long
             missing.append(("the user's " if user else "") + f"services: {why.why}")
     found = []
     home = ctx.sources.home
