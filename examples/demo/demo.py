@@ -2,8 +2,8 @@
 
 A web server, one that crashes, one that exits 0 for ever, and one that ignores SIGTERM together with a child that left
 its session; then one that leaks and is asked to leave at its soft line, and one that explodes and is ended at its hard
-one. In the middle of it the daemon itself is killed. Everything happens in a temporary instance
-(MIDWATCH_HOME); it touches nothing it did not start.
+one. In the middle of it the daemon itself is killed. Then a flood of output in bounds, and a look at the whole machine,
+which changes nothing. Everything happens in a temporary instance (MIDWATCH_HOME); it touches nothing it did not start.
 """
 
 from __future__ import annotations
@@ -155,9 +155,22 @@ def eat_memory(scene: Scene) -> None:
     scene.run("up", "-d", "--no-wait", "-f", "hungry.toml")
     ends = {"leaker": "drain", "bomb": "memory-guard"}
     scene.until("both were dealt with", lambda s: all(s[n]["restarts"].get(c) for n, c in ends.items()))
-    for name in ends:
+    for name, cause in ends.items():
         scene.run("stop", f"hungry/{name}", show=False)
-        scene.run("why", f"hungry/{name}")
+        exits = [json.loads(line) for line in scene.run("events", "-a", "--json", "-n", "0", show=False).splitlines()]
+        dead = [e["run_id"] for e in exits if e["event"] == "run.exited" and e.get("cause") == cause]
+        scene.run("why", next(run for run in reversed(dead) if run.startswith(f"hungry.{name}.")))
+
+
+def flood(scene: Scene) -> None:
+    """170 MB of output through `exec`: what an agent gets of it, and how it reads on."""
+    print("\nOne command prints 170 MB. An agent that runs it through `exec` gets 40 KB, and the rest by pages:")
+    print("\n$ midwatch exec --json -- seq 1 20000000   # its answer in words:")
+    got = json.loads(scene.run("exec", "--json", "--", "seq", "1", "20000000", show=False))
+    shown = len(got["head"].encode()) + len(got["tail"].encode())
+    print(f"{got['bytes_total']:,} bytes, {got['lines_total']:,} lines in {got['duration_ms'] / 1000:.1f} s; "
+          f"shown: {shown:,} bytes, its first and its last lines")  # fmt: skip
+    scene.run("spool", "read", got["spool"], "--line", "5000000", "--count", "3")
 
 
 def left_over(home: str) -> list[str]:
@@ -186,6 +199,9 @@ def act(scene: Scene) -> None:
     scene.run("logs", "crasher", "-n", "3")
     kill_the_daemon(scene)
     eat_memory(scene)
+    flood(scene)
+    print("\nAnd this is what your machine is busy with. Nothing is changed by looking.")
+    scene.run("look", check=False)  # its exit code says how the machine is
     print("\nNow everything is stopped. The stubborn one gets its grace of 2 s, then it and its helper are killed.")
     started = time.monotonic()
     scene.run("down", "--all")
