@@ -51,7 +51,8 @@ WAL_BEFORE_PAYLOAD = _figure("WAL_BEFORE_PAYLOAD", 2 * MIB, "bytes", "checkpoint
 IDLE_S = _figure("IDLE_S", 1.0, "s without a write", "then free pages are given back, a step at a time", _UPKEEP + "test_s28_deleted_sessions_give_their_pages_back")
 TRUNCATE_S = _figure("TRUNCATE_S", 30.0, "s without a write", "the log is emptied", _UPKEEP + "test_an_idle_log_is_truncated")
 VACUUM_PAGES = _figure("VACUUM_PAGES", 500, "pages a step", "5-10 ms: nobody's write waits longer [M]", _UPKEEP + "test_s28_deleted_sessions_give_their_pages_back")
-VACUUM_EVERY = _figure("VACUUM_EVERY", 0.25, "s between steps", "2,000 pages a second: 400 MB are given back within a minute", _UPKEEP + "test_s28_deleted_sessions_give_their_pages_back")
+CLEAN_S = _figure("CLEAN_S", 0.2, "s", "of such steps, then a pause; who writes meanwhile waits for one of them", _UPKEEP + "test_s28_deleted_sessions_give_their_pages_back")
+CLEAN_EVERY = _figure("CLEAN_EVERY", 0.25, "s of pause", "400 MB are given back within a minute, at half of one core", _UPKEEP + "test_s28_deleted_sessions_give_their_pages_back")
 ORPHAN_S = _figure("ORPHAN_S", 3600.0, "s", "where a writer's process cannot be told to be gone, its half payload waits this long", _PIN)
 SWEEP_CHUNKS = _figure("SWEEP_CHUNKS", 16, "chunk rows a transaction", "4 MiB: 4 ms", _PIN)
 

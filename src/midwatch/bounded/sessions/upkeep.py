@@ -39,6 +39,7 @@ class Upkeep:
         self._clean = False  # nothing to sweep or to give back, as far as is known
         self._warned = False
         self._commits = 0
+        self._tidying = 0
 
     def follow(self, draft: Draft) -> None:
         """Write its deltas when they have waited for half a second."""
@@ -47,6 +48,8 @@ class Upkeep:
     def committed(self) -> None:
         """After every commit of this process."""
         self._truncated = False
+        if self._tidying == threading.get_ident():
+            return
         self._commits += 1
         if self._commits % _LOOK_EVERY == 0:
             self.look_at_log()
@@ -96,16 +99,29 @@ class Upkeep:
         pauses = [max(0.05, due - now) for one in list(self._drafts) if (due := one.due(now)) is not None]
         quiet = now - self._connections.wrote
         if quiet >= d.IDLE_S and not self._clean:
-            wrote = self._connections.wrote
-            self._clean = not self._step()
-            self._connections.wrote = wrote  # our own steps are no activity
-            pauses.append(d.VACUUM_EVERY)
+            self._tidy()
+            pauses.append(d.CLEAN_EVERY)
         elif not self._clean:
             pauses.append(max(0.05, d.IDLE_S - quiet))
         if quiet >= d.TRUNCATE_S and not self._truncated:
             self._truncated = checkpoint(self._connections, "TRUNCATE")
         pauses.append(1.0 if self._drafts or not self._truncated else 60.0)
         return min(pauses)
+
+    def _tidy(self) -> None:
+        """Short steps for a fifth of a second, until a writer comes: he waits for one of them at most."""
+        wrote, commits = self._connections.wrote, self._commits
+        end = time.monotonic() + d.CLEAN_S
+        more = True
+        try:
+            self._tidying = threading.get_ident()
+            while more and time.monotonic() < end and self._commits == commits:
+                more = self._step()
+        finally:
+            self._tidying = 0
+        self._clean = not more
+        if self._commits == commits:
+            self._connections.wrote = wrote  # our own steps are no activity
 
     def _step(self) -> bool:
         """One short piece of cleaning. False: nothing is left to clean."""
