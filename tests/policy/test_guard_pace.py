@@ -43,16 +43,16 @@ def test_a_young_run_is_watched_closely() -> None:
 
 
 def test_polled_lines_are_watched_closely_while_that_is_cheap() -> None:
-    """A calm server under 512 MiB that suddenly takes 1 GB/s: seen in time with ten services, not paid for with 500."""
-    assert d.PACE_COST == 0.0004
+    """A calm server under 512 MiB that suddenly takes 2 GiB/s: seen in time with few services, not paid for with 500."""
+    assert (d.PACE_COST, d.PACE_BURST) == (0.0004, 2 * GIB)
     heads = [(452 * MIB, d.PACE_TREE)] * 10
     assert period(heads) == 2.0
-    assert period(heads, [452 * MIB, 2048 * MIB]) == 452 / 1024
-    assert period(heads, [452 * MIB], cost=0.0001) == 452 / 1024
+    assert period(heads, [452 * MIB, 2048 * MIB]) == 452 / 2048
+    assert period(heads, [452 * MIB], cost=0.0001) == 0.25
     assert period(heads, [452 * MIB], cost=0.0004) == 1.0
     assert period(heads, [452 * MIB], cost=0.0045) == 2.0
     assert period(heads, [-1.0]) == 0.1
-    assert period([], [452 * MIB]) == 452 / 1024
+    assert period([], [452 * MIB]) == 452 / 2048
 
 
 def test_what_was_fast_once_is_watched_for_ten_minutes() -> None:

@@ -76,6 +76,9 @@ class Collecting:
     def run(self) -> None:
         """Every stage that is allowed."""
         order = self._order
+        pause = Pause(self._machine, self._tree, self._bundle.path)
+        if order.freeze:  # before anything else: at 1 GB/s each 10 ms are 10 MB
+            self._step("pause", pause.begin)
         self._step("output", self._output)
         if order.samples:
             self._step("samples", lambda: self._json("samples.json", order.samples))
@@ -83,10 +86,7 @@ class Collecting:
         if order.stage < 1:  # it is dead: what was known already is all there is
             self._step("facts", lambda: self._json("facts.json", order.facts))
             return
-        pause = Pause(self._machine, self._tree, self._bundle.path)
         try:
-            if order.freeze:
-                self._step("pause", pause.begin)
             self._step("processes", self._processes)
             self._step("surroundings", self._scene)
             if order.stage >= 2:

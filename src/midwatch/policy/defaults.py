@@ -82,6 +82,7 @@ PACE_TIMES = _figure("PACE_TIMES", 4.0, "x the fastest of ten minutes", "the nex
 PACE_MINUTES = _figure("PACE_MINUTES", 10, "min", "how long a burst is remembered, and what calm means", _PACE + "test_what_was_fast_once_is_watched_for_ten_minutes")
 PACE_JUMP = _figure("PACE_JUMP", 64 * MIB, "bytes between two looks", "the first odd sample makes the next ones fast", _PACE + "test_a_jump_or_a_doubling_is_watched_closely")
 PACE_BOOST = _figure("PACE_BOOST", 1.0 * GIB, "bytes/s", "the incident grew by 0.8 GB/s", _PACE + "test_a_jump_or_a_doubling_is_watched_closely")
+PACE_BURST = _figure("PACE_BURST", 2.0 * GIB, "bytes/s", "out of the calm, where only looking holds a line: one core fills 1.3 to 2 GiB a second", _PACE + "test_polled_lines_are_watched_closely_while_that_is_cheap")
 PACE_YOUNG = _figure("PACE_YOUNG", 3, "minutes begun", "of a run that has just started nobody knows how calm it is", _PACE + "test_a_young_run_is_watched_closely")
 PACE_COST = _figure("PACE_COST", 0.0004, "share of a core", "what a closer watch on polled hard lines may cost: 0.024 s a minute", _PACE + "test_polled_lines_are_watched_closely_while_that_is_cheap")
 BUDGET_SHARE = _figure("BUDGET_SHARE", 0.8, "share of the machine or its cgroup", "the rest is for the system and the page cache", _LINES + "test_default_shares_fit_into_the_budget")

@@ -86,7 +86,7 @@ class HostGuard:
         before, now = self.sample, self._engine.machine.host_sample()
         self.sample = now
         free = now.available_bytes
-        room = [(self._nearest(), defaults.PACE_BOOST)]
+        room = [(self._nearest(), defaults.PACE_BURST)]
         if free is not None:
             room.append((max(0, free - self._sampler.budget.reserve), defaults.PACE_HOST))
         self.period = pace.period(room)

@@ -73,6 +73,6 @@ def period(heads: Iterable[tuple[float, float]], alone: Iterable[float] = (), co
     `alone`: headroom to hard lines that no kernel holds: a burst out of the calm is assumed for these, as often as a
     look that takes `cost` seconds may be had for next to nothing.
     """
-    burst = max(min((room / f.PACE_BOOST for room in alone), default=f.PACE_MOST), cost / f.PACE_COST)
+    burst = max(min((room / f.PACE_BURST for room in alone), default=f.PACE_MOST), cost / f.PACE_COST)
     calm = min((room / rate for room, rate in heads), default=f.PACE_MOST)
     return min(max(min(calm, burst), f.PACE_LEAST), f.PACE_MOST)
