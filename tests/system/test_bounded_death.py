@@ -107,3 +107,11 @@ def test_a_home_that_cannot_be_written_costs_the_sweep_only(home: Path) -> None:
     home.chmod(0o700)
     assert result.text == "works\n"
     assert "no trace of this run" in result.warnings[0]
+
+
+def test_the_command_line_gets_who_hides_from_everything(tmp_path: Path) -> None:
+    """`midwatch exec` ends on a timeout also who has no marker, no session of ours and no pipe: it fell to it."""
+    hide = f"(env -i /usr/bin/setsid /bin/sh -c 'echo $$ > {tmp_path}/far; exec /bin/sleep 600' >/dev/null 2>&1 &)"
+    words = [sys.executable, "-m", "midwatch", "exec", "--timeout", "2s", "--", "sh", "-c", f"{hide}; sleep 600"]
+    assert subprocess.run(words, check=False, capture_output=True, timeout=30).returncode == 143
+    assert gone(pid_in(tmp_path / "far"), 2)

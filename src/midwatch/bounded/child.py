@@ -16,6 +16,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from midwatch.bounded import orphans
 from midwatch.bounded.machinery import INSTANCE, Machinery
 from midwatch.bounded.traces import Trace
 from midwatch.machine.ports import Containment, Ended, LaunchProblem, Tree
@@ -166,6 +167,7 @@ class Child:
         members = {proc.pid for proc in self.machine.members(self.tree)}
         ended = self.machine.end(self.tree, 0.0, d.VERIFY)
         reap(members - {self.tree.main.pid})
+        orphans.end(self.tree.main.pid, d.VERIFY)
         return ended
 
     def oom_kills(self) -> int:

@@ -24,6 +24,7 @@ from midwatch.machine.ports import Meter
 from midwatch.policy import defaults_bounded as d
 
 _BLIND = 0.02  # s between two looks at a child that no descriptor watches
+_HOLDERS = 0.5  # s of the last four that are for who still holds a pipe
 _LONGEST = 60.0  # s: of one wait; the clock of a machine that slept is looked at then
 
 
@@ -56,7 +57,7 @@ class Drain:
                 self._poll.register(fd, select.POLLIN)
         self._began = self._fed = time.monotonic()
         self._deadline = self._began + bounds.timeout
-        self._kill_at = self._over_at = float("inf")
+        self._kill_at = self._over_at = self._hard = float("inf")
         self._look_at = self._began if bounds.memory else float("inf")
         self._owed = 0  # bytes that were in the pipes when the command had ended: they are its own
         self._killed = False
@@ -79,7 +80,7 @@ class Drain:
     def _over(self) -> bool:
         if self.gone is None:
             return False
-        if not self._tapes:
+        if not self._tapes or time.monotonic() >= self._hard:
             return True
         return time.monotonic() >= self._over_at and (self._owed <= 0 or not any(map(_waiting, self._tapes)))
 
@@ -99,7 +100,7 @@ class Drain:
         """When something is due, whether or not anything happens."""
         due = min(self._kill_at, self._look_at, time.monotonic() + _LONGEST)
         if self.gone is not None:
-            return min(due, self._over_at)
+            return min(due, self._over_at, self._hard)
         if self.child.watch < 0:
             due = min(due, time.monotonic() + _BLIND)
         if not self.state:
@@ -150,6 +151,7 @@ class Drain:
         self.state = why
         self.child.ask()
         self._kill_at = time.monotonic() + d.GRACE
+        self._hard = self._kill_at + d.VERIFY + d.DRAIN - _HOLDERS
 
     def _kill(self) -> None:
         self._killed = True

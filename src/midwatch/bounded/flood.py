@@ -16,6 +16,7 @@ import select
 import subprocess
 from collections.abc import Iterator
 
+from midwatch.bounded.orphans import helpers
 from midwatch.policy import defaults_bounded as d
 
 _NONBLOCK = 2  # SPLICE_F_NONBLOCK
@@ -43,6 +44,7 @@ class Flood:
         except BaseException:
             os.close(self._ring)
             raise
+        helpers.add(self._wc.pid)
         assert self._wc.stdin is not None
         self._past = self._wc.stdin.fileno()
         try:
@@ -104,3 +106,4 @@ class Flood:
         if self._wc.returncode is None:
             self._wc.kill()
             self._wc.communicate()
+        helpers.discard(self._wc.pid)

@@ -34,7 +34,9 @@ def _run(command: list[str], json: bool, search: str | None, **given: Any) -> in
         if given.pop(option):
             raise Usage(f"--{option.replace('_', '-')} is for --search only{_NOTHING}")
     from midwatch.bounded import Cancel, run
+    from midwatch.bounded.orphans import adopt
 
+    adopt()
     told: list[int] = []
     with Cancel() as cancel, _heard(told, cancel.cancel):
         try:
