@@ -91,6 +91,49 @@ def test_the_limit_is_sixty_four_mebibytes(tmp_path: Path) -> None:
     store.release(info.ref)
 
 
+def test_what_is_skipped_is_never_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flood that passed elsewhere: until the ring is full again only what came after it is there, at every moment."""
+    monkeypatch.setattr(shape, "BLOCK", 16)
+    store = store_at(tmp_path / "s", spool_cap=256)
+    writer = store.begin()
+    writer.write(b"%07d\n" * 64 % tuple(range(64)))
+    writer.skip(800, 100)
+    whole = b"%07d\n" * 64 % tuple(range(64)) + b"?" * 800
+    for number in range(164, 204):
+        words = b"%07d\n" % number
+        writer.write(words)
+        whole += words
+        assert writer.ref is not None
+        info = store.info(writer.ref)
+        assert info.kept == ((0, 192), (max(1312, len(whole) - 64), len(whole)))
+        page = store.read(writer.ref, offset=info.kept[1][0], raw=True)
+        assert page.data == whole[info.kept[1][0] :]
+        assert page.line == info.kept[1][0] // 8 + 1
+        assert store.read(writer.ref, line=number + 1).text == words.decode()
+    info = writer.close()
+    assert (info.bytes_total, info.lines_total) == (len(whole), 204)
+    assert info.why == f"{len(whole) - 256:,} bytes in the middle are more than a spool keeps"
+
+
+@pytest.mark.parametrize("more", [1, 3, 8, 9])
+def test_what_follows_a_skip_is_adopted_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: int
+) -> None:
+    """B3: old bytes of the ring are in no session store."""
+    monkeypatch.setattr(shape, "BLOCK", 16)
+    store = store_at(tmp_path / "s", spool_cap=256)
+    for skipped in (64, 80):
+        writer = store.begin()
+        writer.write(b"old old\n" * 64)
+        writer.skip(skipped, 0)
+        writer.write(b"new new\n" * more)
+        found = store.adopt(writer.close().ref)
+        kept = b"old old\n" * 24 + b"new new\n" * min(more, 8)
+        assert (found.path.read_bytes(), found.size) == (kept, len(kept))
+        assert writer.ref is not None
+        assert store.tail(writer.ref, 1).text == "new new\n"
+
+
 def test_files_are_ours_alone(tmp_path: Path) -> None:
     """A7: folder 0700, files 0600, their names say nothing, no draft is left."""
     old = os.umask(0)

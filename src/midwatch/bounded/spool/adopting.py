@@ -24,7 +24,9 @@ def prepare(folder: int, name: str, info: SpoolInfo) -> SpoolInfo:
     header = shelf.read_header(folder, name)
     if header is None:
         raise SpoolError("damaged", f"spool {info.ref}: its index is damaged, what is where cannot be told")
-    wraps = header.shape.turn(info.kept) != 0 and not info.turned
+    made = header.shape
+    mixed = made.file_bytes(header.stored) != info.bytes_kept  # some of the ring is not of the output
+    wraps = (made.turn(info.kept) != 0 or mixed) and not info.turned
     if info.sha256 and not wraps:
         return info
     try:

@@ -25,12 +25,14 @@ Buffer = bytes | bytearray | memoryview
 class Writer:
     """`ref` is None when not even an empty spool could be made; then only counting is done, and `why` says so."""
 
-    def __init__(self, home: f.Folder, limits: Limits, info: SpoolInfo, name: str, fds: tuple[int, int]) -> None:
+    def __init__(
+        self, home: f.Folder, limits: Limits, info: SpoolInfo, name: str, fds: tuple[int, int]
+    ) -> None:
         self._home, self._limits, self._name = home, limits, name
         self._info = info
         self._data, self._index = fds
         self._shape = shape.Shape(limits.spool_head, limits.spool_tail)
-        self._seen = self._lines = self._stored = self._stored_lines = self._reserved = 0
+        self._seen = self._lines = self._stored = self._stored_lines = self._reserved = self._floor = 0
         self._closed = False
         self.why = ""
 
@@ -81,12 +83,13 @@ class Writer:
         if not self.why:
             self._stored += count
             self._stored_lines += lines
+            self._floor = self._stored
             self._tell([(self._stored // shape.BLOCK, self._lines)])
 
     def _announce(self, busy: int) -> None:
         """Before the ring is overwritten: who reads meanwhile, or after our death, must not take new bytes for old."""
         try:
-            os.pwrite(self._index, self._header()._replace(busy=busy).pack(), 0)
+            os.pwrite(self._index, self._header(busy).pack(), 0)
         except OSError as error:
             self.why = f"the disk refused its index: {error.strerror}"
 
@@ -144,9 +147,17 @@ class Writer:
         except OSError as error:
             self.why = self.why or f"the disk refused its index: {error.strerror}"
 
-    def _header(self) -> shape.Header:
+    def _header(self, busy: int = 0) -> shape.Header:
+        if self._floor:  # in the ring only what came after a skip is the output's
+            busy = max(busy, self._floor + self._shape.ring)
         return shape.Header(
-            self._seen, self._lines, self._stored, self._stored_lines, self._shape.head, self._shape.ring
+            self._seen,
+            self._lines,
+            self._stored,
+            self._stored_lines,
+            self._shape.head,
+            self._shape.ring,
+            busy,
         )
 
     def close(self, facts: dict[str, Any] | None = None, *, sha256: str = "") -> SpoolInfo:
@@ -158,8 +169,11 @@ class Writer:
             return self._info
         self._closed = True
         header = self._header()
-        dropped = header.seen - sum(end - begin for begin, end in self._shape.kept(header.stored))
-        numbers = shelf.counted(header) | {"complete": self.complete, "why": self.why or self._middle(dropped)}
+        dropped = header.seen - sum(end - begin for begin, end in header.kept)
+        numbers = shelf.counted(header) | {
+            "complete": self.complete,
+            "why": self.why or self._middle(dropped),
+        }
         self._info = msgspec.structs.replace(
             self._info, state="done", ended=time.time(), facts=facts or {}, sha256=sha256, **numbers
         )
