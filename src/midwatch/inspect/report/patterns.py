@@ -44,6 +44,7 @@ PUBLIC = frozenset({"github.com", "docs.python.org", "example.com", "example.org
 
 _RUN = re.compile(r"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/=_-]{16,4096}(?![A-Za-z0-9+/=_-])")
 _PIECES = re.compile(r"[A-Za-z0-9]+")
+_WORDS = re.compile(r"[a-z]{4,}")
 _CHUNK = re.compile(r"[A-Za-z0-9]{16,}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 _HEX = re.compile(r"[0-9a-fA-F]{24,4096}")
@@ -80,21 +81,27 @@ def opaque(text: str) -> tuple[str, int]:
 
 
 def _random(word: str) -> bool:
-    """Mostly pieces in which letters of both cases and digits alternate: no word, path, date or identifier."""
+    """Mostly pieces in which letters of both cases and digits alternate, or long without anything like a word in it."""
     core = word.strip("-_/+=")
     if len(core) < 16 or _bits(core) <= 3.0:
         return False
-    return sum(len(piece) for piece in _PIECES.findall(core) if _mixed(piece)) >= len(core) / 2
+    mixed = sum(len(piece) for piece in _PIECES.findall(core) if _mixed(piece))
+    if mixed >= len(core) / 2:
+        return True
+    kinds = any(c.isdigit() for c in core), any(c.islower() for c in core), any(c.isupper() for c in core)
+    return len(core) >= 24 and all(kinds) and sum(map(len, _WORDS.findall(core))) < len(core) / 4
 
 
 def _mixed(piece: str) -> bool:
     kinds = ["d" if char.isdigit() else "l" if char.islower() else "u" for char in piece]
     turns = [(a, b) for a, b in pairwise(kinds) if a != b]
     share = len(turns) / len(piece)
+    if len(piece) >= 28 and _bits(piece) > 4.3:
+        return True
     if len(set(kinds)) == 3:
         return share > 0.33 or sum("d" in turn for turn in turns) >= 3
     if "d" not in kinds:
-        return share > 0.4 and len(piece) > 5
+        return share > 0.45 and len(piece) > 11
     return len(turns) >= 3 if len(piece) >= 16 else share >= 0.3
 
 
