@@ -245,3 +245,15 @@ def test_a_run_that_cannot_be_read_does_no_harm(bare: Stagehand, error: OSError)
     bare.machine.fail("read", error)
     bare.pass_time(10)
     assert bare.phase() == "up"
+
+
+def test_s52_what_is_swapped_out_counts(bare: Stagehand) -> None:
+    """S52: 1 GB resident and 9 GB in swap under 4 GiB: ended at its line, although RSS never came near it."""
+    guarded(bare, memory=MemoryLines(hard=4 * GIB))
+    process = bare.machine.procs[bare.pid()]
+    process.held_bytes, process.swap_bytes = 10 * 10**9, 9 * 10**9
+    bare.pass_time(15)
+    (gone,) = bare.events("run.exited")
+    assert gone["cause"] == "memory-guard"
+    (tripped,) = bare.events("guard.tripped")
+    assert tripped["held_bytes"] == 10 * 10**9

@@ -190,3 +190,15 @@ def test_a_probe_tells_the_units_under_way(bare: Stagehand) -> None:
     assert run.active == 7.0
     assert _judge(probe, run, "health", 200, b"{}").ok
     assert run.active is None
+
+
+def test_s48_a_leak_of_200_mb_an_hour_is_a_trend_and_nothing_is_done(bare: Stagehand) -> None:
+    """S48, its third trace, under 4 GiB: found by the slow tier with its 26 floors (8 h 40 m: guards 8.3 replaces
+    the 6.5 h of least squares, for 14 to 100 times fewer false alarms); never an action."""
+    guards = started(bare, memory=MemoryLines(hard=4 * GIB))
+    feed(bare, guards, 9.5, 168 * MIB, rate=190)
+    (found, *_) = bare.events("leak.found")
+    assert found["kind"] == "memory, slow"
+    assert 180 * MIB <= found["rate"] * 3600 <= 200 * MIB
+    assert bare.events("run.exited") == []
+    assert [line for line in bare.events("guard.tripped") if line["level"] != "warn"] == []

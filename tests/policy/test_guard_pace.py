@@ -43,7 +43,7 @@ def test_a_young_run_is_watched_closely() -> None:
 
 
 def test_polled_lines_are_watched_closely_while_that_is_cheap() -> None:
-    """A calm server under 512 MiB that suddenly takes 2 GiB/s: seen in time with few services, not paid for with 500."""
+    """A calm server under 512 MiB that suddenly takes 2 GiB/s: seen in time by few, not paid for with 500."""
     assert (d.PACE_COST, d.PACE_BURST) == (0.0004, 2 * GIB)
     heads = [(452 * MIB, d.PACE_TREE)] * 10
     assert period(heads) == 2.0

@@ -79,6 +79,7 @@ class Series:
 
     def __init__(self, folder: Path, on_trouble: Callable[[str], None]) -> None:
         self.folder = folder
+        self._place = f"{folder}{os.sep}"  # pathlib costs a tenth of each write
         self._on_trouble = on_trouble
         self._fds: OrderedDict[str, int] = OrderedDict()
         self._known: dict[str, _Open] = {}
@@ -159,7 +160,7 @@ class Series:
         if fd is not None:
             self._fds.move_to_end(service)
             return fd
-        fd = self._fds[service] = open_update(path_of(self.folder, service))
+        fd = self._fds[service] = open_update(f"{self._place}{service.replace('/', '.')}{_SUFFIX}")
         if len(self._fds) > self._most:
             os.close(self._fds.popitem(last=False)[1])
         return fd

@@ -67,6 +67,8 @@ class Leaks:
     def _load(self, watch: Watch, known: Known, key: str, tier: Tier, at: float) -> Series | None:
         """Floors of the units under way, folded alongside; None: its probes do not tell."""
         rules = watch.service.spec.rules
+        if rules.health is None and rules.deep is None:
+            return None  # most services: asked for each number of each of them
         if not any(probe is not None and probe.json_active is not None for probe in (rules.health, rules.deep)):
             known.series.pop(LOAD + key, None)
             return None

@@ -210,8 +210,10 @@ class Sampler:
         for watch, sample in found:
             if self.watches.get(watch.service.spec.id) is not watch:
                 continue
-            watch.due = now.awake + watch.period
             try:
+                if isinstance(sample, TreeSample) and now.awake - sample.at <= watch.period and watch.still(sample):
+                    continue  # most services, most of the time
+                watch.due = now.awake + watch.period
                 self._one(watch, sample, now)
             except Exception as error:  # noqa: BLE001  one service's guard only watches; the others' go on (G11)
                 caught("memory guard", error, watch.service.spec.id, watch.run.id)
@@ -240,7 +242,7 @@ class Sampler:
     # -- what was seen -----------------------------------------------------------------------------------------
 
     def _take(self, watch: Watch, sample: TreeSample, wall: float) -> None:
-        if watch.still(sample):
+        if watch.still(sample):  # it was read again
             return
         watch.take(sample)
         service = watch.service.spec.id
