@@ -9,6 +9,7 @@ from tests.inspect.doctor.test_units import systemd, webui
 from midwatch.inspect.doctor import services
 from midwatch.inspect.doctor.check import Watched
 from midwatch.inspect.doctor.run import run
+from midwatch.inspect.sources import Ran
 from midwatch.model.look import Checked
 
 FACTS = (
@@ -89,6 +90,16 @@ def test_ours_by_their_state(machine: Machine) -> None:
     ]  # fmt: skip
     assert found[0].message == "home/web is gave_up: crash 10 of 10"
     assert not bad(run(ctx(machine, services=rows, name="home/db"), [services.CHECK]))
+
+
+def test_a_flood_of_units_is_read_in_part_and_said(machine: Machine) -> None:
+    """More than 1 MiB of answers: what was read is judged, the rest is a skip."""
+    systemd(machine, system=facts("web", 400))
+    for argv, ran in list(machine.ran.items()):
+        machine.ran[argv] = Ran(0, ran.out, cut="--user" not in argv)
+    found = run(ctx(machine), [services.CHECK])
+    assert [one.status for one in found] == ["warn", "skip"]
+    assert "more than 1 MiB" in found[1].message
 
 
 def test_no_manager_is_a_skip(machine: Machine) -> None:

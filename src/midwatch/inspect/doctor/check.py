@@ -85,6 +85,9 @@ class Context:
         self.window = window  # s that a check may watch something change
         self.clock = clock  # monotonic (GEN-6)
         self.pause = pause
+        self.cut: set[tuple[str, ...]] = (
+            set()
+        )  # programs that printed more than is read: their answer is partial
         self._shared: dict[str, Any] = {}
         self._locks: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
@@ -111,10 +114,10 @@ class Context:
         """What a program that only reads printed. Raises Missing when there is none, it hung or it failed."""
         try:
             ran = self.sources.run(argv)
+        except FileNotFoundError:
+            raise Missing(f"{argv[0]} is not here", f"install {argv[0]}") from None
         except OSError as error:
-            raise Missing(
-                f"{argv[0]} is not here ({error.strerror or error})", f"install {argv[0]}"
-            ) from None
+            raise Missing(f"{argv[0]} cannot be run: {error.strerror or error}", f"type {argv[0]}") from None
         if ran.late:
             raise Missing(
                 f"{argv[0]} gave no answer in time", f"run '{' '.join(argv)}' by hand to see where it hangs"
@@ -124,6 +127,8 @@ class Context:
             raise Missing(
                 f"{argv[0]} ended with {ran.code}: {last[0][:200]}", f"run '{' '.join(argv)}' by hand"
             )
+        if ran.cut:
+            self.cut.add(argv)
         return ran.out
 
 

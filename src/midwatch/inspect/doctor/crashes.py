@@ -111,7 +111,8 @@ def _linux(ctx: Context) -> tuple[list[Crash], list[str]]:
     except Missing as missing:
         first = missing
     try:
-        return _kernel(ctx), []
+        found = _kernel(ctx)
+        return found, ["the kernel's log, beyond 1 MiB"] if ctx.cut else []
     except Missing as second:
         raise Missing(f"{first.why}; {second.why}", "install systemd-coredump, or run as root") from None
 

@@ -89,6 +89,8 @@ def _systemd(ctx: Context) -> tuple[list[Service], list[str]]:
         argv = ("systemctl", *(("--user",) if user else ()), "show", "*.service", "--no-pager", "-p", _KEYS)
         try:
             known |= {(user, facts["Id"]): facts for facts in blocks(ctx.said(*argv)) if "Id" in facts}
+            if argv in ctx.cut:
+                missing.append("services: systemctl printed more than 1 MiB, the rest was not read")
         except Missing as why:
             if _NO_SYSTEMD.search(why.why):
                 missing.append("systemd does not run this machine: its services cannot be asked")
