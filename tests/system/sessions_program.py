@@ -156,7 +156,7 @@ def slow_reader(path: str, session: str, seconds: str) -> dict[str, Any]:
 
 
 def cascade(path: str, folder: str) -> dict[str, Any]:
-    """S17: a tool prints 2,008 matches of 20 KB each; exec, store, context, a fake provider that parses what it gets."""
+    """S17: a tool prints 2,008 matches of 20 KB; exec, store, context, a fake provider that parses what it gets."""
     from pathlib import Path
 
     from midwatch.bounded import run

@@ -154,7 +154,7 @@ def test_s25_three_processes_share_a_store(path: Path) -> None:
 
 @pytest.mark.slow
 def test_s26_a_slow_reader_holds_nothing(path: Path) -> None:
-    """S26 (6 s and 60 MB here, 60 s and 200 MB in the bench): the log stays small although somebody reads all the
+    """S26 (6 s and up to 60 MB here): the log stays small although somebody reads all the
     time."""
     with sessions.open(path, upkeep=False) as store:
         talk = store.create(id="talk")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from midwatch.policy.defaults import DAY, MIB, Figure
+from midwatch.policy.defaults import DAY, GIB, MIB, Figure
 
 T = TypeVar("T")
 KIB = 1 << 10
@@ -27,6 +27,7 @@ _PIN = "test_figures.py::test_figures_that_no_decision_depends_on"
 # -- writing
 BATCH_BYTES = _figure("BATCH_BYTES", 4 * MIB, "bytes a transaction", "the WAL of a 60 MiB payload stays under 8 MiB", _PAYLOAD + "test_s23_a_large_payload_keeps_the_wal_small")
 STREAM_BYTES = _figure("STREAM_BYTES", MIB, "bytes read ahead of a stream", "nobody holds the write lock while a slow pipe is read", _PIN)
+PAYLOAD_MOST = _figure("PAYLOAD_MOST", GIB, "bytes", "a stream that does not end must not fill the disk; what is larger is a file of its own", _PAYLOAD + "test_a_stream_that_does_not_end_is_refused")
 ROOM_LEFT = _figure("ROOM_LEFT", 4 * MIB, "bytes free on the disk", "a payload stops before; deleting sessions on a full disk needs room in the log, too", _PAYLOAD + "test_a_payload_leaves_room_for_deleting")
 BUSY_S = _figure("BUSY_S", 5.0, "s", "a write waits so long for another process, then Busy; the item is still the caller's", _STORE + "test_busy_is_typed")
 DRAFT_BYTES = _figure("DRAFT_BYTES", 4 * KIB, "bytes", "streamed deltas are written together", _STORE + "test_s18_streamed_deltas_cost_their_own_bytes")

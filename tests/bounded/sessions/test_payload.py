@@ -157,3 +157,15 @@ def test_a_payload_leaves_room_for_deleting(
     talk.append("user", "short")
     store.delete("talk")
     store.clean()
+
+
+def test_a_stream_that_does_not_end_is_refused(
+    store: sessions.Store, talk: sessions.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the bound, and nothing of it stays."""
+    monkeypatch.setattr("midwatch.bounded.sessions.payload.d.PAYLOAD_MOST", 2 * MIB)
+    with open("/dev/zero", "rb") as endless, pytest.raises(sessions.TooLarge, match="file"):
+        talk.append("tool_result", endless, calls="c")
+    assert talk.items() == []
+    store.clean()
+    assert store.stats().file_bytes < 200_000

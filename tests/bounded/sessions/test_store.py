@@ -6,6 +6,8 @@ import base64
 import io
 import os
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -356,3 +358,15 @@ def test_branches_of_branches_end(store: sessions.Store) -> None:
     with pytest.raises(sessions.TooLarge, match="levels"):
         talk.branch()
     assert len(talk.items()) == d.DEPTH
+
+
+def test_importing_it_is_light() -> None:
+    """Inside somebody's agent: no engine, no asyncio, no command line's libraries until they are asked for."""
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import midwatch.sessions; print(*sys.modules)"
+    source = str(Path(sessions.__file__).parents[1])
+    done = subprocess.run([sys.executable, "-c", code, source], capture_output=True, text=True, check=True)
+    heavy = {"asyncio", "midwatch.engine", "typer", "rich", "psutil", "ssl", "logging", "midwatch.bounded.spool"}
+    assert not heavy & set(done.stdout.split())
+    assert sessions.AsyncStore.__name__ == "AsyncStore"
+    with pytest.raises(AttributeError):
+        _ = sessions.nonsense

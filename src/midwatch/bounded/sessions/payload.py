@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 
 from midwatch.bounded.sessions import adopting
 from midwatch.bounded.sessions.connect import Connections
-from midwatch.bounded.sessions.errors import Missing, StoreError, need_room, told
+from midwatch.bounded.sessions.errors import Missing, StoreError, TooLarge, need_room, told
 from midwatch.bounded.sessions.wide import Widths
 from midwatch.policy import defaults_sessions as d
 from midwatch.policy.defaults_bounded import PAYLOAD_CHUNK
@@ -92,6 +92,8 @@ def write(connections: Connections, body: Body, widths: Widths) -> Written:
                     digest.update(data)
                     widths.feed(data)
                     size, seq = size + len(data), seq + 1
+                if size > d.PAYLOAD_MOST:
+                    raise TooLarge(f"append: a body has at most {d.PAYLOAD_MOST:,} bytes; keep it in a file")
                 connection.execute(_TOUCH, (time.time(), size, payload))
         except BaseException:
             _abandon(connections, payload)

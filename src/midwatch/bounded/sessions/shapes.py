@@ -7,15 +7,16 @@ tests/bounded/sessions/test_assemble.py.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
+
+import msgspec
 
 from midwatch.bounded.sessions.values import Item
 
 Shape = Callable[[Item, bool], tuple[str, str]]
 _MARK = "\x01body\x01"
-_INSIDE = json.dumps(_MARK)[1:-1]
+_INSIDE = msgspec.json.encode(_MARK).decode()[1:-1]
 
 
 def plain(item: Item, picture: bool) -> tuple[str, str]:
@@ -44,7 +45,7 @@ def chat(item: Item, picture: bool) -> tuple[str, str]:
 
 def around(value: dict[str, Any]) -> tuple[str, str]:
     """What stands before and behind the place of the body."""
-    before, _, behind = json.dumps(value, ensure_ascii=False, separators=(",", ":")).partition(_INSIDE)
+    before, _, behind = msgspec.json.encode(value).decode().partition(_INSIDE)
     return before, behind
 
 

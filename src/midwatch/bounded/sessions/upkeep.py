@@ -68,18 +68,24 @@ class Upkeep:
     def wake(self) -> None:
         if not self._threaded or self._stopped:
             return
-        if self._thread is None or self._pid != os.getpid():
+        self._renew()
+        if self._thread is None:
             with self._wake:
-                if self._thread is None or self._pid != os.getpid():
-                    self._pid = os.getpid()
+                if self._thread is None:
                     self._thread = threading.Thread(target=self._run, name="midwatch-sessions", daemon=True)
                     self._thread.start()
 
+    def _renew(self) -> None:
+        """In a forked child the thread is not there, and its lock may be held for ever."""
+        if self._pid != os.getpid():
+            self._pid, self._thread, self._wake = os.getpid(), None, threading.Condition()
+
     def close(self) -> None:
+        self._renew()
         self._stopped = True
         with self._wake:
             self._wake.notify_all()
-        if self._thread is not None and self._pid == os.getpid() and self._thread is not threading.current_thread():
+        if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(2 * d.BUSY_S)
 
     def _run(self) -> None:
