@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import time
-import uuid
 from pathlib import Path
 from typing import Protocol
 
@@ -40,7 +39,7 @@ def take(store: str, spools: Spools, ref: str) -> Adopted:
     folder = Path(f"{store}-files")
     make_folder(folder)
     try:
-        return spools.adopt(ref, into=folder / uuid.uuid4().hex)
+        return spools.adopt(ref, into=folder / os.urandom(16).hex())
     except OSError:  # another file system, or one without hard links: pinned where it is
         return spools.adopt(ref)
 

@@ -8,10 +8,10 @@ network. Tests: tests/bounded/sessions/test_store.py.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -32,7 +32,7 @@ class Draft:
     def __init__(
         self, connections: Connections, session: str, kind: str, role: str, finish: Finish, stream: str
     ) -> None:
-        self.stream = stream or uuid.uuid4().hex
+        self.stream = stream or os.urandom(16).hex()
         self._connections = connections
         self._session = session
         self._kind, self._role = kind, role

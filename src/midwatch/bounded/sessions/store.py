@@ -12,13 +12,12 @@ import re
 import sqlite3
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from midwatch.bounded.limits import DEFAULTS, Limits
-from midwatch.bounded.sessions import files, listing, migrate, payload, retention, schema
+from midwatch.bounded.sessions import files, listing, payload, retention, schema
 from midwatch.bounded.sessions.connect import Connections
 from midwatch.bounded.sessions.errors import Missing, NotOurs, StoreError
 from midwatch.bounded.sessions.live import Bus, Event, Subscription
@@ -53,6 +52,8 @@ class Store:
                         f"open: {self.path} has version {header.version}; open it once for writing, which makes a "
                         f"backup and brings it up to {schema.VERSION}. It was left as it is"
                     )
+                from midwatch.bounded.sessions import migrate  # rarely needed
+
                 migrate.migrate(self.path, header.version, self._warn)
             self.connections = Connections(self.path, readonly=readonly)
         self.upkeep = Upkeep(self.connections, self._warn, thread=upkeep and not readonly)
@@ -154,7 +155,7 @@ class Store:
         """`wanted` if it is a possible id, or a new one. Raises ValueError."""
         if wanted and not _ID.match(wanted):
             raise ValueError(f"session id {wanted[:120]!r}: letters, digits, '.', '_' and '-', at most 100 of them")
-        return wanted or uuid.uuid4().hex
+        return wanted or os.urandom(16).hex()
 
     def _warn(self, words: str) -> None:
         self.bus.publish(Event(kind="warning", text=words))
