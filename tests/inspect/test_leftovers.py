@@ -31,7 +31,7 @@ def test_an_mcp_server_whose_agent_was_killed(zoo: Zoo) -> None:
     assert left.reason == "MCP server without a client"
     text = " ".join(left.proof)
     assert "its parent is now pid 1" in text
-    assert "stdin is a pipe whose other end nobody holds" in text
+    assert "stdin, stdout, stderr: nobody holds the other end" in text
     assert "nobody is connected to it" in text
     assert "started 20" in text
 

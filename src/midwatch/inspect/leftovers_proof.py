@@ -201,9 +201,7 @@ class Judge:
         streams: list[State] = [
             state(self._sources, self._ends, root.pid, by_number.get(n)) for n in (0, 1, 2)
         ]
-        told = ", ".join(
-            f"{name} {_TOLD[one]}" for name, one in zip(("stdin", "stdout", "stderr"), streams, strict=True)
-        )
+        told = _streams(streams)
         if who.known is not None:
             return self._helper(root, who.known, streams, told, proof)
         if who.run:
@@ -263,7 +261,7 @@ class Judge:
         except OSError:
             return ""
         ago = self._table.at - when
-        return f"; last written to {_ago(ago)} ago" if when > 0 and ago >= -1 else ""
+        return f"; nothing was written to it for {_ago(ago)}" if when > 0 and ago >= -1 else ""
 
     def _meant_to_stay(self, root: Proc) -> bool:
         try:
@@ -298,9 +296,9 @@ class Judge:
 
 
 _TOLD: dict[State, str] = {
-    "broken": "is a pipe whose other end nobody holds", "live": "is connected to somebody", "null": "is /dev/null",
-    "file": "is a file", "dead terminal": "is a terminal that was closed", "terminal": "is an open terminal",
-    "closed": "is closed", "other": "is something else", "unknown": "cannot be told",
+    "broken": "nobody holds the other end", "live": "connected to somebody", "null": "/dev/null", "file": "a file",
+    "dead terminal": "a terminal that was closed", "terminal": "an open terminal", "closed": "closed",
+    "other": "something else", "unknown": "cannot be told",
 }  # fmt: skip
 
 
@@ -310,6 +308,14 @@ _TERMINAL = "whose terminal is closed"
 def _is_cut_off(known: Known, reason: str) -> bool:
     """A helper that lived by its streams: without them it works for nobody, whatever it is connected to."""
     return known.role == "browser" or (known.role in kinds.STDIO and not reason.endswith(_TERMINAL))
+
+
+def _streams(streams: list[State]) -> str:
+    """For a person: stdin, stdout: nobody holds the other end; stderr: a file."""
+    names: dict[State, list[str]] = {}
+    for name, one in zip(("stdin", "stdout", "stderr"), streams, strict=True):
+        names.setdefault(one, []).append(name)
+    return "; ".join(f"{', '.join(said)}: {_TOLD[one]}" for one, said in names.items())
 
 
 def _reachable(streams: list[State]) -> bool:
