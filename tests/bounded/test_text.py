@@ -155,6 +155,7 @@ def test_nul_and_many_invalid_bytes_are_binary() -> None:
     assert not text.is_binary(("x" + "😀" * 4000).encode()[: d.BINARY_LOOK])
     assert not text.is_binary(b"x" * d.BINARY_LOOK + b"\0")
     assert not text.is_binary(b"")
+    assert not text.is_binary("café".encode("latin-1"))
 
 
 def test_binary_is_shown_as_hex() -> None:

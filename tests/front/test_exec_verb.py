@@ -63,6 +63,27 @@ def test_the_command_in_the_notice_works(cli: Cli, home: Path) -> None:
     assert page.out.split()[0] in (shown[-1], str(int(shown[-1]) + 1), str(int(shown[-2]) + 1))
 
 
+@pytest.mark.parametrize(
+    "script", ["head -c 90000 /dev/urandom", "head -c 90000 /dev/zero | tr '\\0' a", "seq -f %0100g 1 3000 >&2"]
+)
+@pytest.mark.parametrize("how", [(), ("--split",)])
+def test_the_command_in_every_notice_works(cli: Cli, home: Path, script: str, how: tuple[str, ...]) -> None:
+    """Binary, one endless line, stderr: what the notice says can be typed."""
+    done = cli("exec", *how, "--", "sh", "-c", script)
+    words = done.out.rstrip("]\n").rpartition("midwatch ")[2].split()
+    page = cli(*words)
+    assert page.code == 0, page.err
+    assert page.out
+
+
+def test_bytes_that_are_no_text(cli: Cli, home: Path) -> None:
+    """A command line that is no UTF-8, and output that is none: valid JSON and text."""
+    words = ["--", "printf", os.fsdecode(b"a\xffb\n")]
+    assert cli("exec", "--json", *words).json["head"] == "a\ufffdb\n"
+    assert cli("exec", *words).out == "a\ufffdb\n"
+    assert cli("exec", "--json", "--", os.fsdecode(b"no\xff")).json["state"] == "failed"
+
+
 def test_limits_and_places(cli: Cli, home: Path, tmp_path: Path) -> None:
     """Each option reaches the run."""
     assert cli("exec", "--cwd", str(tmp_path), "--", "pwd").out == f"{tmp_path}\n"

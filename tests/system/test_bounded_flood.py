@@ -58,7 +58,12 @@ def test_it_is_as_if_it_had_been_read(lines: int, monkeypatch: pytest.MonkeyPatc
     """Counts, tail, both kept stretches, pages by line in each: whether it just began or has turned often."""
     made: list[Any] = []
     real = flood.Flood.__init__
-    monkeypatch.setattr(flood.Flood, "__init__", lambda self, *words: made.append(self) or real(self, *words))
+
+    def make(self: Any, *words: Any) -> None:
+        made.append(self)
+        real(self, *words)
+
+    monkeypatch.setattr(flood.Flood, "__init__", make)
     check(run(program(lines), limits=SMALL), lines)
     assert len(made) == 1
 

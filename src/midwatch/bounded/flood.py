@@ -71,8 +71,10 @@ class Flood:
             waiting = select.poll()
             waiting.register(self._past, select.POLLOUT)
             waiting.poll(_PATIENCE)
+        if number in (errno.EAGAIN, errno.EINTR):
+            raise BlockingIOError(number, os.strerror(number))
         if number != errno.EPIPE:
-            raise OSError(number, os.strerror(number))  # EAGAIN makes it a BlockingIOError
+            raise OSError(number, os.strerror(number))
         self._blind = True
 
     def _splice(self, pipe: int, most: int) -> int:

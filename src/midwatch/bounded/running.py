@@ -134,8 +134,8 @@ def _run(order: Order, bounds: Bounds, limits: Limits, again: Again, cancel: Can
         child.close()
         took = time.monotonic() - began
         facts = Facts(
-            order.argv, order.cwd, limits, bounds.timeout, bounds.idle, bounds.memory, took, peak, again.earlier,
-            warnings, again.store is not None,
+            _told(order.argv), _told((order.cwd,))[0], limits, bounds.timeout, bounds.idle, bounds.memory, took, peak,
+            again.earlier, warnings, again.store is not None,
         )  # fmt: skip
         return finish(facts, drain, tapes, sink)
     except BaseException:
@@ -152,11 +152,16 @@ def _abandon(child: Child, sink: Sink) -> None:
     sink.close({"state": "interrupted"})
 
 
+def _told(words: tuple[str, ...]) -> tuple[str, ...]:
+    """A command for people and JSON: bytes that are no UTF-8 (surrogates here) as question marks."""
+    return tuple(word.encode("utf-8", "replace").decode() for word in words)
+
+
 def _failed(order: Order, error: CannotStart) -> Result:
     line = notice.write(notice.ended("failed", None, None, str(error)), (), 0, 0, notice.Kept(None, True), ())
     return Result(
-        state="failed", reason=error.error, message=str(error), text=line + "\n", notice=line, command=order.argv,
-        cwd=order.cwd,
+        state="failed", reason=error.error, message=str(error), text=line + "\n", notice=line,
+        command=_told(order.argv), cwd=_told((order.cwd,))[0],
     )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _LONE = re.compile(r"[\ud800-\udfff]")
 _PLAIN = re.compile(rb"[^\x00-\x08\x0b-\x1f\x7f-\xff]*\Z")  # printable ASCII, tab, newline: the usual case
 
+_STRAY = 3  # bytes in another encoding make no binary of a few words
 _MAGIC = (
     (b"\x1f\x8b", "gzip"), (b"PK\x03\x04", "zip"), (b"\x89PNG\r\n", "PNG image"), (b"\xff\xd8\xff", "JPEG image"),
     (b"GIF8", "GIF image"), (b"%PDF-", "PDF"), (b"\x7fELF", "ELF program"), (b"SQLite format 3\0", "SQLite database"),
@@ -89,7 +90,7 @@ def is_binary(first: bytes) -> bool:
     if 0 in look:
         return True
     look = look[: trim_end(look)] if len(first) >= d.BINARY_LOOK else look
-    return len(_LONE.findall(look.decode("utf-8", "surrogateescape"))) > d.BINARY_SHARE * len(look)
+    return len(_LONE.findall(look.decode("utf-8", "surrogateescape"))) > max(_STRAY, d.BINARY_SHARE * len(look))
 
 
 def sniff(first: bytes) -> str:

@@ -48,7 +48,9 @@ def _run(command: list[str], json: bool, search: str | None, **given: Any) -> in
 
         say_json(to_builtins(result))
     else:
-        sys.stdout.write(result.text)
+        sys.stdout.flush()
+        sys.stdout.buffer.write(result.text.encode())  # UTF-8, whatever the locale is: that is what was checked
+        sys.stdout.buffer.flush()
         for words in result.warnings:
             print(f"midwatch exec: {words}", file=sys.stderr)
     return 128 + told[0] if told and result.state == "cancelled" else result.code
