@@ -47,7 +47,7 @@ def _run(ctx: Context) -> Iterable[Checked]:
         return
     told.sort(key=lambda one: WORST[one.status])
     first = told[0]
-    more = f", and {len(told) - 1} more" if len(told) > 1 else ""
+    more = f"; also {common.names([one.row for one in told[1:]])}" if len(told) > 1 else ""
     yield CHECK.say(
         first.status,
         f"{first.row.name} {first.words}{more}",
@@ -120,7 +120,8 @@ def _hint(told: Told) -> str:
     if "SIGKILL" in told.words:
         return "sudo dmesg | grep oom-kill"
     size = f"{-(-told.row.limit * 3 // 2) >> 20}m"
-    return f"{common.update(told.row, size)}, or find what grows: {kind} top {name}"
+    look = f"top {name}" if told.row.container.running else f"logs --tail 50 {name}"
+    return f"{common.update(told.row, size)}, or find what grows: {kind} {look}"
 
 
 CHECK = Check(

@@ -43,7 +43,8 @@ def _wrong(ctx: Context, picture: Picture, folders: set[str]) -> Iterable[tuple[
     known = sorted(folder for folder in folders if folder)
     if len(known) > 1:
         yield known[0], f"was started from several folders: {', '.join(known)}"
-    for folder in known if picture.engine.here or picture.engine.desktop else ():
+    ours = (picture.engine.here or picture.engine.desktop) and not ctx.sources.recorded  # a recording has few folders
+    for folder in known if ours else ():
         try:
             ctx.sources.names(folder, 1)
         except FileNotFoundError:
