@@ -116,3 +116,15 @@ def test_the_thread_ends_with_the_store(path: Path) -> None:
         store.create()
         assert [one for one in threading.enumerate() if one.name == "midwatch-sessions"]
     assert not [one for one in threading.enumerate() if one.name == "midwatch-sessions"]
+
+
+def test_a_draft_of_a_deleted_session_is_said_once(store: sessions.Store, talk: sessions.Session) -> None:
+    """The thread goes on; the draft takes no more."""
+    draft = talk.draft()
+    draft.add("half")
+    store.delete("talk")
+    with pytest.raises(sessions.Missing):
+        store.upkeep.tick(time.monotonic() + 1)
+    store.upkeep.tick(time.monotonic() + 1)
+    with pytest.raises(sessions.StoreError, match="done"):
+        draft.add("more")

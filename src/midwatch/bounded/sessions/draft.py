@@ -64,7 +64,11 @@ class Draft:
                 return None
             if now - self._since < d.DRAFT_S:
                 return self._since + d.DRAFT_S
-            self._flush()
+            try:
+                self._flush()
+            except Missing:  # its session was deleted: said once
+                self._open = False
+                raise
             return None
 
     def done(self) -> Item:
