@@ -197,6 +197,7 @@ def test_without_an_engine_the_exit_code_is_unaffected(
     assert all(one["hint"] for one in skips)
 
 
+@pytest.mark.slow
 def test_a_hung_tool_is_a_skip(cli: Cli, home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Scenario 79 with a real program: a systemctl that never answers is ended, said, and the rest is told."""
     tool = tmp_path / "systemctl"

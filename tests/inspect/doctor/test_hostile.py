@@ -5,6 +5,7 @@ from __future__ import annotations
 import plistlib
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.inspect.doctor.machines import NOW, Machine, ctx, jsonable
@@ -15,6 +16,8 @@ from midwatch.inspect.doctor.run import run
 from midwatch.inspect.doctor.services import span
 from midwatch.inspect.sources import Ran
 from midwatch.model.look import Proc
+
+pytestmark = pytest.mark.slow
 
 SLOW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 LINES = st.lists(

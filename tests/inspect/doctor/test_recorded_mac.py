@@ -18,6 +18,8 @@ from tests.inspect.doctor.test_crashes import report
 from tests.inspect.doctor.test_freeze import JETSAM
 from tests.inspect.doctor.test_units import JOB, PRINT
 
+pytestmark = pytest.mark.slow
+
 NOW = "2026-03-02T10:20:00+01:00"
 AT = datetime.fromisoformat(NOW).timestamp()
 

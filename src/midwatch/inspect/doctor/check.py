@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -175,9 +175,3 @@ def worst_first(results: Iterable[Checked]) -> list[Checked]:
 def _number(check: str) -> tuple[str, int]:
     name, _, number = check.rpartition("-")
     return name, int(number) if number.isdigit() else 0
-
-
-def lines(text: str, most: int = 100_000) -> Iterator[str]:
-    """The lines of a program's output, none longer than a screen's worth of screens."""
-    for line in text.splitlines()[:most]:
-        yield line[:10_000]

@@ -8,20 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from midwatch.inspect import descriptors as opened
 from midwatch.inspect.doctor.check import Check, Context, Missing
-from midwatch.inspect.doctor.parts import naming
+from midwatch.inspect.doctor.parts import descriptors, naming
 from midwatch.model.look import Checked
 from midwatch.policy import defaults
-from midwatch.policy import defaults_inspect as figures
 
 
 def _run(ctx: Context) -> Iterable[Checked]:
     table, now = ctx.sources.table(), ctx.sources.now()
-    scan = ctx.once(
-        "opened", lambda: opened.scan(ctx.sources, table.procs.values(), ctx.clock() + figures.SCAN_SECONDS)
-    )
-    assert isinstance(scan, opened.Scan)
+    scan = descriptors.counted(ctx)
     if not scan.by_pid:
         raise Missing("of no process the open files can be counted", "midwatch leaks PID")
     wanted = {pid for one in ctx.services if one.id == ctx.name for pid in (*one.pids, one.pid or 0)}

@@ -8,9 +8,9 @@ younger process blocks a start for ever. Must not open, remove or take one. Test
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
-from midwatch.inspect.doctor.check import Check, Context, Missing
+from midwatch.inspect.doctor.check import Check, Context
 from midwatch.inspect.doctor.parts import descriptors, naming, places
 from midwatch.inspect.doctor.parts.descriptors import Held
 from midwatch.model.look import Checked, Offender, Proc
@@ -159,17 +159,6 @@ def _stale(status: str, path: str, words: str, evidence: dict[str, object]) -> C
         "fail" if status == "fail" else "warn", words, offenders=[Offender("file", path)], evidence=evidence,
         hint=f"rm {path}", fix=("rm", path),
     )  # fmt: skip
-
-
-def held_now(ctx: Context) -> Iterator[Checked]:
-    """Every known lock that somebody holds at this moment, for other checks."""
-    for path in places.locks(ctx):
-        try:
-            found = _locked(ctx, path)
-        except Missing:
-            return
-        if found is not None and found.offenders:
-            yield found
 
 
 CHECK = Check(

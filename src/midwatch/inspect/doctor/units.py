@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from midwatch.host.units import common, launchd, systemd_check
 from midwatch.host.units.unitfile import last, parse
-from midwatch.inspect.doctor.check import Check, Context, Missing
+from midwatch.inspect.doctor.check import Check, Context
 from midwatch.inspect.doctor.parts import launcher, managers, naming
 from midwatch.inspect.doctor.parts.managers import Service
 from midwatch.model.look import Checked, Offender
@@ -198,14 +198,6 @@ def _say(service: Service, status: str, words: str, hint: str) -> Checked:
     named = Offender("unit", service.name, service.pid or None, detail=service.path)
     name = service.path.rpartition("/")[2] or service.name
     return CHECK.say("skip" if status == "skip" else "warn", f"{name}: {words}", offenders=[named], hint=hint)
-
-
-def audited(ctx: Context) -> list[Checked]:
-    """The findings, for other pages (report). Raises Missing."""
-    try:
-        return list(_run(ctx))
-    except Missing as missing:
-        return [CHECK.say("skip", missing.why, hint=missing.how)]
 
 
 CHECK = Check(

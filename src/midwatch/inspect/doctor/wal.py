@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from midwatch.inspect import descriptors as opened
 from midwatch.inspect.doctor.check import Check, Context
 from midwatch.inspect.doctor.parts import descriptors, naming
 from midwatch.inspect.forecast_files import wal_state
@@ -40,9 +39,7 @@ def _held(ctx: Context) -> tuple[dict[str, Counter[int]], str]:
     found: dict[str, Counter[int]] = {}
     wanted = set(_pids(ctx))
     if not ctx.linux:
-        scan = ctx.once(
-            "opened", lambda: opened.scan(ctx.sources, ctx.sources.table().procs.values(), ctx.clock() + 4.0)
-        )
+        scan = descriptors.counted(ctx)
         for path, pids in scan.wals.items():
             found[path] = Counter(pid for pid in pids if not wanted or pid in wanted)
         return found, "it took too long: not all were read" if scan.cut else ""

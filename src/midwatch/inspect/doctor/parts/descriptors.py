@@ -7,8 +7,10 @@ Tests: tests/inspect/doctor/test_locks.py, test_wal.py.
 from __future__ import annotations
 
 import re
+import time
 from typing import NamedTuple
 
+from midwatch.inspect import descriptors as opened
 from midwatch.inspect.doctor.check import Context, Missing
 from midwatch.policy import defaults_inspect as figures
 
@@ -77,6 +79,16 @@ def _scan(ctx: Context) -> Scan:
                 continue
         files[pid] = links
     return Scan(files, closed, False)
+
+
+def counted(ctx: Context) -> opened.Scan:
+    """How many each process has, and of which kinds; made once a run, on a Mac too."""
+    procs = ctx.sources.table().procs.values()
+    found = ctx.once(
+        "opened", lambda: opened.scan(ctx.sources, procs, time.monotonic() + figures.SCAN_SECONDS)
+    )
+    assert isinstance(found, opened.Scan)
+    return found
 
 
 def locks(ctx: Context, path: str) -> list[Held]:

@@ -10,7 +10,7 @@ import posixpath
 
 from midwatch.inspect import argv
 from midwatch.inspect.doctor.check import Context
-from midwatch.inspect.doctor.parts import trees
+from midwatch.inspect.ours import lineage
 from midwatch.model.look import Proc
 
 _SERVE = {
@@ -178,4 +178,4 @@ def _repository(ctx: Context, folder: str) -> str:
 def topmost(procs: list[Proc], table: dict[int, Proc]) -> list[Proc]:
     """Without those below another of the list: `uv run pytest` and its pytest are one job."""
     pids = {proc.pid for proc in procs}
-    return [proc for proc in procs if not any(one.pid in pids for one in trees.ancestors(proc, table))]
+    return [proc for proc in procs if not any(one.pid in pids for one in lineage(proc, table)[1:])]

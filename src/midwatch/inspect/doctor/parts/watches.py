@@ -12,8 +12,6 @@ from midwatch.inspect.doctor.check import Context
 from midwatch.inspect.doctor.parts import descriptors, naming
 from midwatch.model.look import Offender
 
-_NODE = "anon_inode:inotify"
-
 
 class Room(NamedTuple):
     """How much of one limit one user has used, and by whom."""
@@ -29,19 +27,8 @@ class Room(NamedTuple):
 
 def counts(ctx: Context) -> dict[int, tuple[int, int]]:
     """pid -> (instances, watches)."""
-    found: dict[int, tuple[int, int]] = {}
-    for pid, links in descriptors.scan(ctx).open.items():
-        fds = [fd for fd, target in links.items() if target == _NODE]
-        if not fds:
-            continue
-        watches = 0
-        for fd in fds:
-            try:
-                watches += ctx.text(f"/proc/{pid}/fdinfo/{fd}").count("inotify wd:")
-            except OSError:
-                continue
-        found[pid] = (len(fds), watches)
-    return found
+    seen = descriptors.counted(ctx).by_pid
+    return {pid: (one.inotify, one.watches) for pid, one in seen.items() if one.inotify}
 
 
 def rooms(ctx: Context) -> list[Room]:
