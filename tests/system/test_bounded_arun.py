@@ -115,3 +115,20 @@ def test_the_example_of_the_documentation_runs() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=50)
     assert done.stdout.endswith("ended, nothing is left of it\n")
     assert str([0] * 20) in done.stdout
+
+
+def test_beside_the_hosts_own_children() -> None:
+    """Inside an agent that starts processes itself: asyncio's, subprocess's and ours do not take each other's ends."""
+
+    async def theirs(number: int) -> int:
+        process = await asyncio.create_subprocess_exec("sh", "-c", f"sleep 0.{number % 3}; exit {number}")
+        return await process.wait()
+
+    async def main() -> tuple[list[int], list[int | None]]:
+        own = asyncio.gather(*(theirs(number) for number in range(12)))
+        runs = await asyncio.gather(*(arun(f"sleep 0.{number % 3}; exit {number}") for number in range(12)))
+        plain = subprocess.run(["sh", "-c", "exit 5"], check=False)
+        assert plain.returncode == 5
+        return await own, [result.exit_code for result in runs]
+
+    assert asyncio.run(main()) == (list(range(12)), list(range(12)))

@@ -1,7 +1,7 @@
 """`arun`: `run` for asyncio, in a thread of its own.
 
 So it needs no child watcher, many at once do not wait for a pool, and the thread whose death the kernel would tell the
-child of lives as long as the run. Must not know what a run is made of. Tests: tests/bounded/test_arun.py.
+child of lives as long as the run. Must not know what a run is made of. Tests: tests/system/test_bounded_arun.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`Cancel`: says from another thread, a task or a signal handler that a run shall end.
 
-Must not know what is run. Tests: tests/bounded/test_exec.py.
+Must not know what is run. Tests: tests/system/test_bounded_ends.py.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 It stands on the machine's look-up, cgroups, members and ladder. A run with a memory limit waits in a gate (a shell that
 reads a line) until it is in its cgroup. Inside of other people's programs: no signal handler, no waitpid but of our own
-child, no change of process-wide settings. Must not read output. Tests: tests/bounded/test_exec.py, tests/system.
+child, no change of process-wide settings. Must not read output. Tests: tests/system/test_bounded_*.py.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Everything that can end a run is one of its states; whatever happens it is over by timeout + 4 s: TERM, 2 s, KILL with
 proof (1 s), the rest of the pipes (1 s). Output is read the whole time. Must not know what a preview looks like. Tests:
-tests/bounded/test_exec.py, tests/system/test_exec.py.
+tests/system/test_bounded_exec.py, test_bounded_ends.py.
 """
 
 from __future__ import annotations

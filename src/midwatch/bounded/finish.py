@@ -1,7 +1,7 @@
 """From what a run has left (tapes, counts, status) to its `Result`: previews, notice, one text within the cap.
 
 If not everything can be shown the spool is made here at the latest, from what was kept early: nothing disappears. Must
-not read pipes nor signal anybody. Tests: tests/bounded/test_finish.py, test_exec.py.
+not read pipes nor signal anybody. Tests: tests/system/test_bounded_exec.py.
 """
 
 from __future__ import annotations

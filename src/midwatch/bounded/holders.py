@@ -1,7 +1,7 @@
 """Who still holds a pipe open whose command has ended: found by the pipe's own number, whatever they did to their
 environment, session or name.
 
-Must not decide what becomes of them. Tests: tests/system/test_exec.py.
+Must not decide what becomes of them. Tests: tests/system/test_bounded_exec.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The machine as this process sees it, made once, and again after a fork; and who is asked to die with us.
 
-Must not know runs. Tests: tests/bounded/test_exec.py.
+Must not know runs. Tests: tests/system/test_bounded_ends.py.
 """
 
 from __future__ import annotations

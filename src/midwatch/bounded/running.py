@@ -1,7 +1,7 @@
 """`run`: one command, bounded in output, memory and time, whatever it does.
 
 Puts the parts together: child, tapes, sink, loop, result. Must not know what a preview looks like, nor asyncio.
-Tests: tests/bounded/test_exec.py, tests/system/test_exec.py.
+Tests: tests/system/test_bounded_exec.py, test_bounded_ends.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a command reads: nothing, a descriptor of the caller's, or bytes that it gave us.
 
 Bytes go into an unnamed file, so that nobody has to feed a pipe: a command that does not read cannot block us. Must
-not keep a copy of them. Tests: tests/bounded/test_exec.py.
+not keep a copy of them. Tests: tests/system/test_bounded_ends.py.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A run of a process that was killed with -9 cannot end its children; PDEATHSIG ends the first of them, a closed pipe who
 writes, and this the rest: by the marker that all of them bear. A run that ended properly has no slot any more, so what
-it left running is never touched. Must not end anybody who bears no marker. Tests: tests/system/test_exec_death.py.
+it left running is never touched. Must not end anybody who bears no marker. Tests: tests/system/test_bounded_death.py.
 """
 
 from __future__ import annotations

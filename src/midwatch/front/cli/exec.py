@@ -2,7 +2,7 @@
 
 Everything is done by the library (midwatch.bounded); here are words, numbers and signals. Ctrl-C and TERM end
 the command by the same ladder. The words after `--`, or from the first word that is no option, belong to CMD untouched.
-Tests: tests/front/test_exec_verb.py, tests/system/test_exec_cli.py.
+Tests: tests/front/test_exec_verb.py.
 """
 
 from __future__ import annotations
