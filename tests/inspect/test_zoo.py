@@ -155,6 +155,8 @@ def test_nothing_is_certain_in_a_recording(server_left: tuple[Zoo, Scoped, Table
     assert find(sources, table, OURS, ends=Blind(), young=0) == []
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(180)
 def test_zero_wrong_targets_and_nobody_missed(zoo: Zoo) -> None:
     """Story 10: everybody at once, a hundred looks: the three real leftovers each time, and never anybody else."""
     names = (

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from midwatch.inspect.leftovers import find, why_not
 from midwatch.inspect.live import Live
 from midwatch.inspect.ours import Ours
 from midwatch.inspect.sources import Table
-from midwatch.model.look import Leftover
+from midwatch.model.look import Leftover, Proc
 
 SERVER = "import signal, time\nsignal.signal(signal.SIGHUP, lambda *_: None)\ntime.sleep(600)\n"
 # Starts a command with the streams it is told to, says its pid, and holds the other ends until it is killed.
@@ -79,19 +80,32 @@ class Scoped(Live):
 
     def table(self) -> Table:
         whole = super().table()
-        above = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
         kept = {
             pid: proc
             for pid, proc in whole.procs.items()
-            if pid == 1 or not proc.argv or pid in above or self._is_mine(pid)
+            if pid == 1 or not proc.argv or pid in _above() or self._is_mine(proc, whole.at)
         }
         return Table(kept, whole.at, whole.hidden)
 
-    def _is_mine(self, pid: int) -> bool:
-        try:
-            return self._mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-        except OSError:
-            return False
+    def _is_mine(self, proc: Proc, now: float) -> bool:
+        key = (self._mark, proc.pid, proc.start)
+        if key not in _SEEN:
+            try:
+                mine = self._mark in Path(f"/proc/{proc.pid}/environ").read_bytes().split(b"\0")
+            except OSError:
+                return False
+            if not mine and now - proc.started < 5.0:
+                return False  # in the middle of an exec it shows no environment
+            _SEEN[key] = mine
+        return _SEEN[key]
+
+
+_SEEN: dict[tuple[bytes, int, int], bool] = {}
+
+
+@cache
+def _above() -> frozenset[int]:
+    return frozenset({os.getpid(), *(parent.pid for parent in psutil.Process().parents())})
 
 
 class Zoo:
