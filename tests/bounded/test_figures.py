@@ -48,6 +48,7 @@ def test_figures_that_no_decision_depends_on() -> None:
         "SPOOL_LOCK": 5.0,
         "SPOOL_ADOPT": 30.0,
         "SPOOL_SWEEP": 60.0,
+        "SPOOL_TRIES": 5,
         "SPOOL_TAIL_LINES": 100,
         "MATCHES_MOST": 1000000,
         "SEARCH_MEMORY": 268435456,

@@ -75,3 +75,53 @@ def test_one_quota_for_all(tmp_path: Path) -> None:
     assert all(info.bytes_total == 600_000 for info in infos)
     assert all(info.complete or "quota" in info.why for info in infos)
     assert sum(path.stat().st_size for path in store.folder.glob("*.data")) == stored
+
+
+RING = """
+import sys
+from midwatch.bounded.limits import Limits
+from midwatch.bounded.spool import Store
+store = Store(sys.argv[1], Limits(spool_free=1, spool_cap=1 << 20))
+writer = store.begin()
+print(writer.ref, flush=True)
+number = 0
+while number < 6_000_000:
+    writer.write(b"".join(b"%09d\\n" % each for each in range(number, number + 3000)))
+    number += 3000
+writer.close()
+"""
+
+
+def test_a_ring_that_turns_while_it_is_read(tmp_path: Path) -> None:
+    """A18: a reader in another process never takes new bytes for old ones: each page is a run of whole numbers, and its
+    place and line number fit them."""
+    store = Store(tmp_path / "s", Limits(spool_free=1, spool_cap=1 << 20))
+    writing = subprocess.Popen([sys.executable, "-c", RING, str(store.folder)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert writing.stdout is not None
+        ref = writing.stdout.readline().strip()
+        pages = turned = known = 0
+        while writing.poll() is None and pages < 3000:
+            info = store.info(ref)
+            if len(info.kept) < 2:
+                continue
+            page = store.read(ref, offset=info.kept[1][0], raw=True)
+            pages += 1
+            newest = store.tail(ref, 3).text.split()
+            assert [int(words) for words in newest] == list(range(int(newest[0]), int(newest[0]) + 3))
+            if len(page.data) < 30:
+                continue  # overwritten between the two looks: nothing, or what is left
+            turned += 1
+            first = -page.offset % 10
+            numbers = [int(words) for words in page.data[first:].split(b"\n")[:-1] if len(words) == 9]
+            begin = (page.offset + first) // 10
+            assert numbers == list(range(begin, begin + len(numbers)))
+            assert page.line in (None, page.offset // 10 + 1)
+            known += page.line is not None
+    finally:
+        writing.kill()
+        writing.wait()
+        assert writing.stdout is not None
+        writing.stdout.close()
+    assert turned
+    assert known

@@ -56,6 +56,7 @@ SPOOL_BLOCK = _figure("SPOOL_BLOCK", 64 * KIB, "bytes an index entry", "finding 
 SPOOL_STEP = _figure("SPOOL_STEP", 8 * MIB, "bytes", "reserved at once: looking at the quota costs up to 2 ms", _PIN)
 SPOOL_LOCK = _figure("SPOOL_LOCK", 5.0, "s", "the folder's lock is held for milliseconds; longer means a stopped process", _PIN)
 SPOOL_ADOPT = _figure("SPOOL_ADOPT", 30.0, "s", "64 callers may adopt at once, each reads 64 MiB for its sum", _PIN)
+SPOOL_TRIES = _figure("SPOOL_TRIES", 5, "tries", "to read a ring that turns meanwhile; a page takes a millisecond, a turn of 16 MiB eight", _PIN)
 SPOOL_COUNT = _figure("SPOOL_COUNT", 1000, "spools", "beyond it the oldest go: looking at all of them stays under 50 ms", "test_spool_retention.py::test_more_than_the_most_spools_are_not_kept")
 SPOOL_GONE = _figure("SPOOL_GONE", 100, "spools", "of whose data only a line about them is left (A18)", "test_spool_retention.py::test_of_spools_that_are_gone_a_hundred_are_remembered")
 SPOOL_YOUNG = _figure("SPOOL_YOUNG", 600.0, "s", "a result that was just given is not taken away for the next one's room", "test_spool_quota.py::test_the_young_are_not_evicted")

@@ -49,6 +49,10 @@ class Source(Protocol):
         """All that is kept, in order: offset in the file, length, offset in the output, newlines before it."""
 
 
+class Overtaken(SpoolError):
+    """The writer has gone round the ring meanwhile."""
+
+
 @contextmanager
 def opened(folder: int, name: str, info: SpoolInfo) -> Iterator[SpoolSource]:
     """A spool for reading. Raises SpoolError."""
@@ -106,8 +110,11 @@ class SpoolSource:
         if self.info.state == "running" and begin >= self._shape.head:
             self._look()
             if self._stretch(begin) is None:
-                return b""
+                raise self._overtaken()
         return b"".join(parts)
+
+    def _overtaken(self) -> Overtaken:
+        return Overtaken("gone", f"spool {self.info.ref}: that part was overwritten while it was read; read on later")
 
     def _slot(self, block: int) -> int:
         if block == 0:
@@ -127,7 +134,10 @@ class SpoolSource:
         return self._header.stored_lines - self._newlines(offset, end)  # only the last stretch can be that short
 
     def _newlines(self, begin: int, end: int) -> int:
-        return self.read(begin, end).count(b"\n")
+        data = self.read(begin, end)
+        if len(data) != end - begin:
+            raise self._overtaken()
+        return data.count(b"\n")
 
     def line_start(self, line: int) -> int | None:
         wanted = line - 1  # newlines before it
@@ -150,13 +160,24 @@ class SpoolSource:
             else:
                 high = middle - 1
         first = max(begin, high * shape.BLOCK)
-        data = self.read(first, min(end, first // shape.BLOCK * shape.BLOCK + shape.BLOCK))
-        return first + nth_newline(data, wanted - self.lines_before(first)) + 1
+        before = self.lines_before(first)
+        last = min(end, first // shape.BLOCK * shape.BLOCK + shape.BLOCK)
+        data = self.read(first, last)
+        if len(data) != last - first:
+            raise self._overtaken()
+        return first + nth_newline(data, wanted - before) + 1
 
     def number(self, offset: int) -> int | None:
-        if any(begin <= offset <= end for begin, end in self.info.kept):
-            return self.lines_before(offset) + 1
-        return None
+        try:
+            found = self.lines_before(offset) + 1 if self._known(offset) else None
+        except Overtaken:
+            return None
+        if self.info.state == "running" and offset >= self._shape.head:
+            self._look()
+        return found if self._known(offset) else None
+
+    def _known(self, offset: int) -> bool:
+        return any(begin <= offset <= end for begin, end in self.info.kept)
 
     def layout(self) -> list[tuple[int, int, int, int]]:
         out = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,6 +27,7 @@ from midwatch.record.files import write_all
 
 if TYPE_CHECKING:
     from midwatch.bounded.spool.pages import Page
+    from midwatch.bounded.spool.reader import SpoolSource
     from midwatch.bounded.spool.searching import SpoolMatches
 
 
@@ -193,23 +194,35 @@ class Store:
         raw: bool = False,
     ) -> Page:
         """One page, at most `inline_cap` bytes. See pages.read. Raises SpoolError."""
-        from midwatch.bounded.spool import pages, reader
+        from midwatch.bounded.spool import pages
 
-        with self._home.opened() as folder:
-            name, info = self._known(folder, ref)
-            with reader.opened(folder, name, info) as source:
-                return pages.read(
-                    source, self.limits, offset=offset, line=line, length=length, count=count, column=column, raw=raw
-                )
+        return self._shown(
+            ref,
+            lambda source: pages.read(
+                source, self.limits, offset=offset, line=line, length=length, count=count, column=column, raw=raw
+            ),
+        )
 
     def tail(self, ref: str, lines: int = d.SPOOL_TAIL_LINES) -> Page:
         """The last lines that fit. Raises SpoolError."""
-        from midwatch.bounded.spool import pages, reader
+        from midwatch.bounded.spool import pages
 
-        with self._home.opened() as folder:
-            name, info = self._known(folder, ref)
-            with reader.opened(folder, name, info) as source:
-                return pages.tail(source, self.limits, lines)
+        return self._shown(ref, lambda source: pages.tail(source, self.limits, lines))
+
+    def _shown(self, ref: str, make: Callable[[SpoolSource], Page]) -> Page:
+        """A page; of a spool whose writer is faster than we are in one of several tries."""
+        from midwatch.bounded.spool import reader
+
+        for left in range(d.SPOOL_TRIES - 1, -1, -1):
+            try:
+                with self._home.opened() as folder:
+                    name, info = self._known(folder, ref)
+                    with reader.opened(folder, name, info) as source:
+                        return make(source)
+            except reader.Overtaken:
+                if not left:
+                    raise
+        raise AssertionError("unreachable")
 
     def search(
         self,
