@@ -15,8 +15,16 @@ from midwatch.engine.layout import Layout
 from midwatch.front.cli import look as verb
 from midwatch.inspect.look import Given
 from midwatch.inspect.looks import NAME
+from midwatch.policy import defaults_inspect as figures
 
 Cli = Callable[..., Done]
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These are about what is shown: on a loaded machine no part may be late."""
+    for name in ("LOOK_FIRST", "LOOK_PART", "LOOK_SAVE", "TABLE_STALL"):
+        monkeypatch.setattr(figures, name, 30.0)
 
 
 @pytest.mark.parametrize("words", [(), ("look",)])

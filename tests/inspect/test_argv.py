@@ -31,6 +31,7 @@ def proc(*words: str, name: str = "x") -> Proc:
         (("npx", "-p", "k", "@s/n@latest"), Shape("npx", package="@s/n")),
         (("npm", "exec", "--", "a@latest"), Shape("npm", package="a")),
         (("npm exec a@latest",), Shape("npm", package="a")),
+        (("npm exec a@latest", "--port", "5"), Shape("npm", package="a", rest=("--port", "5"))),
         (("npm", "run", "dev"), Shape("npm", rest=("run", "dev"))),
         (("uv", "tool", "run", "ruff==1"), Shape("uv", package="ruff")),
         (("uv", "tool", "uvx", "mcp-x"), Shape("uv", package="mcp-x")),

@@ -77,10 +77,8 @@ def shape(proc: Proc) -> Shape:
     argv = proc.argv
     if not argv or not argv[0].strip():
         return Shape(proc.name)
-    if len(argv) == 1 and " " in argv[0] and not argv[0].startswith("/"):
-        argv = tuple(
-            argv[0].split()
-        )  # a title that the program wrote over its arguments: "npm exec x@latest"
+    if " " in argv[0] and not argv[0].startswith("/") and (len(argv) == 1 or argv[0].split()[0] in _RUNNERS):
+        argv = (*argv[0].split(), *argv[1:])  # a title over the arguments: "npm exec x@latest"
     first, rest = argv[0], argv[1:]
     base = first.rsplit("/", 1)[-1].removeprefix("-")
     runner = _RUNNERS.get(base)

@@ -19,7 +19,8 @@ from midwatch.inspect.trees import Tree
 from midwatch.model.look import Leftover, Proc
 from midwatch.record.redact import redact, redact_value
 
-TREES = 50
+TREES = 50  # strangers' programs; what is known by name is always there
+NAMED = 500
 FORECASTS = 100
 LEFTOVERS = 1000
 COMMAND = 300  # characters
@@ -32,7 +33,7 @@ def document(look: Look) -> dict[str, Any]:
         "state": look.verdict,
         "exit_code": CODES[look.verdict],
         "host": msgspec.to_builtins(look.host) | {"used_bytes": look.host.used_bytes},
-        "trees": [_tree(tree) for tree in look.forest.trees[:TREES]],
+        "trees": [_tree(tree) for tree in _trees(look)],
         "sessions": [_session(session) for session in look.sessions],
         "leftovers": [_leftover(left) for left in look.leftovers[:LEFTOVERS]],
         "forecasts": [_level(level) for level in look.forecasts[:FORECASTS]],
@@ -58,6 +59,11 @@ def command(proc: Proc) -> str:
     words = redact_value(list(proc.argv))
     text = redact(" ".join(words))
     return text if len(text) <= COMMAND else text[: COMMAND - 1] + "…"
+
+
+def _trees(look: Look) -> list[Tree]:
+    first = look.forest.trees[:TREES]
+    return [*first, *[tree for tree in look.forest.trees[TREES:] if tree.kind != "program"][:NAMED]]
 
 
 def _tree(tree: Tree) -> dict[str, Any]:
