@@ -49,6 +49,7 @@ def test_json_has_the_fields_that_scripts_rely_on(cli: Cli, home: Path) -> None:
     assert set(done.json) >= FIELDS | {"schema_version"}
     assert (done.json["state"], done.json["lines_total"], done.json["schema_version"]) == ("exited", 20_000, 1)
     assert len(done.json["spool"]) == 32
+    assert len(done.out) < 40_960
     assert done.code == 0
 
 

@@ -46,7 +46,9 @@ def _run(command: list[str], json: bool, search: str | None, **given: Any) -> in
     if json:
         from msgspec import to_builtins
 
-        say_json(to_builtins(result))
+        document = to_builtins(result)
+        del document["text"]  # it is head, tail and notice: a model that is given all of this would pay twice
+        say_json(document)
     else:
         sys.stdout.flush()
         sys.stdout.buffer.write(result.text.encode())  # UTF-8, whatever the locale is: that is what was checked
