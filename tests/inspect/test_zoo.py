@@ -19,6 +19,8 @@ from tests.inspect.animals import ANIMALS, OURS
 from tests.inspect.zoo import Scoped, Zoo, until
 
 from midwatch.inspect.leftovers import find, why_not
+from midwatch.inspect.ours import Ours
+from midwatch.inspect.recorded import Recorded
 from midwatch.inspect.sources import Table
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pipes are looked at through /proc")
@@ -145,6 +147,20 @@ def test_process_ones_own_session_is_spared(server_left: tuple[Zoo, Scoped, Tabl
     changed = Table({**table.procs, 1: first, pid: mine}, table.at)
     assert find(sources, changed, OURS, young=0) == []
     assert "session of process 1" in why_not(sources, changed, OURS, pid, young=0)
+
+
+def test_a_launchd_job_of_a_recorded_mac(tmp_path: Path) -> None:
+    """Story 10 on its own platform: launchd's workers have process 1 as their parent by design. Not one is found."""
+    (tmp_path / "platform").write_text("darwin\n")
+    (tmp_path / "now").write_text("2026-03-02T09:20:00+00:00\n")
+    (tmp_path / "ps.txt").write_text(
+        "  PID  PPID  PGID   SID   UID ELAPSED    RSS TT   ARGS\n"
+        "    1     0     1     1     0   90000  12000 ??   /sbin/launchd\n"
+        "  700     1   700   700   501   80000  90000 ??   node /opt/x/node_modules/.bin/empirica-mcp --worker\n"
+        "  701     1   701   701   501   80000  90000 ??   npm exec chrome-devtools-mcp@latest\n"
+    )
+    sources = Recorded(tmp_path)
+    assert find(sources, sources.table(), Ours(), young=0) == []
 
 
 def test_nothing_is_certain_in_a_recording(server_left: tuple[Zoo, Scoped, Table]) -> None:

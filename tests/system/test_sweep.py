@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import shutil
@@ -92,6 +93,7 @@ def test_the_real_command_ends_what_is_a_minute_old(instance: Instance, zoo: Zoo
     """The whole way, no part replaced: two orphans, one living server; a minute later one command ends the two."""
     pids = [zoo.orphan("one"), zoo.orphan("two")]
     zoo.held("living")
+    faulthandler.cancel_dump_traceback_later()  # it waits on purpose
     time.sleep(61)
     scope = ("--env", f"ZOO={zoo.mark}")
     shown = json.loads(instance.cli("sweep", "--json", *scope).stdout)["leftovers"]
