@@ -10,10 +10,18 @@ import pytest
 from midwatch.front.cli import looknext, lookrows, lookscreen
 from midwatch.inspect import look, lookdoc
 from midwatch.inspect.recorded import Recorded
+from midwatch.policy import defaults_inspect as figures
 
 MAC = Path(__file__).parents[1] / "inspect" / "recordings" / "mac-six-sessions"
 NOW = 1780367400.0
 ALL = ("why", "sweep", "doctor", "recover", "run", "up", "ps")
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a loaded machine no part may be late."""
+    for name in ("LOOK_FIRST", "LOOK_PART", "LOOK_SAVE", "TABLE_STALL"):
+        monkeypatch.setattr(figures, name, 30.0)
 
 
 @pytest.fixture
