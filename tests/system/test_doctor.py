@@ -71,6 +71,22 @@ def test_a_stranger_on_its_port(instance: Instance, free_port: int) -> None:
         stranger.communicate()
 
 
+def test_a_childs_write_ahead_log_is_its_services(instance: Instance) -> None:
+    """A deleted log that a child of the service writes to is found by the service's name."""
+    code = (
+        "import os,sqlite3,time; a=sqlite3.connect('state.db'); a.execute('pragma journal_mode=wal');"
+        "a.execute('create table t(x)'); a.commit(); os.unlink('state.db-wal'); print('done', flush=True); time.sleep(600)"
+    )
+    shell = f'["sh", "-c", \'{sys.executable} -c "$CODE" & wait\']'
+    instance.up(f'[midwatch]\nproject = "p"\n[service.store]\ncommand = {shell}\nenv = {{ CODE = "{code}" }}\n')
+
+    def found() -> list[dict[str, Any]]:
+        return [one for one in of(doctor(instance, "store"), "DOC-23") if one["status"] == "fail"]
+
+    (mine,) = wait_for(found, "the deleted log is told")
+    assert "state.db-wal, which is deleted" in mine["message"]
+
+
 def test_it_needs_no_daemon_and_starts_none(instance: Instance) -> None:
     """Without a daemon it looks at the machine, and leaves none behind."""
     found = doctor(instance, "--category", "limits")

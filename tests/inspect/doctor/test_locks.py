@@ -169,14 +169,16 @@ def test_gits_index_lock_without_a_git_blocks(machine: Machine) -> None:
 
 
 def test_a_mac_asks_lsof(mac: Machine) -> None:
-    """The same answers from lsof's fields; a hung lsof is a skip."""
+    """One lsof about all lock files (it ends with 1 when one is open nowhere); a hung lsof is a skip."""
     mac.home = "/Users/me"
     mac.put("/Users/me/.cache/uv/.lock", "")
     mac.add(proc(703, "uv sync", started=NOW - 7200))
-    mac.says("lsof -nP -Fpfl /Users/me/.cache/uv/.lock", "p703\nf9\nlW\n")
+    mac.put("/Users/me/.x/free.lock", "")
+    command = "lsof -nP -Fpfln /Users/me/.cache/uv/.lock /Users/me/.x/free.lock"
+    mac.says(command, "p703\nf9\nlW\nn/Users/me/.cache/uv/.lock\nf10\nl \nn/Users/me/.x/free.lock\n", code=1)
     (found,) = bad(run(ctx(mac), [locks.CHECK]))
     assert "is held by uv sync (pid 703, 2 h old)" in found.message
-    mac.says("lsof -nP -Fpfl /Users/me/.cache/uv/.lock", "", late=True)
+    mac.says(command, "", late=True)
     assert [one.status for one in run(ctx(mac), [locks.CHECK])] == ["skip"]
 
 

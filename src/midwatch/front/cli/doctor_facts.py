@@ -16,6 +16,7 @@ from midwatch.front.cli import instances, names, project
 from midwatch.front.cli.declare import Failure, Usage
 from midwatch.front.cli.owning import gather
 from midwatch.inspect.doctor.check import Context, Watched
+from midwatch.inspect.doctor.parts import trees
 from midwatch.inspect.live import Live
 from midwatch.inspect.recorded import Recorded
 from midwatch.model.service import ServiceSpec
@@ -33,12 +34,14 @@ def context(name: str | None, recorded: str | None, expect_heavy: int, window: f
     except ClientError:
         picture = instances.look(record_only=True)
     services = tuple(watched(known) for known in picture.services if not known.past)
+    live = Live()
+    services = tuple(_whole(one, live) for one in services)
     meant = names.resolve([name], [one.id for one in services], project.current()) if name else []
     if len(meant) > 1:
         raise Usage(f"{name!r} means {', '.join(meant)}; nothing was looked at; say which")
     rungs = (picture.daemon or {}).get("rungs")
     return Context(
-        Live(),
+        live,
         ours=gather(picture),
         paths=_paths(picture, services),
         services=services,
@@ -86,6 +89,15 @@ def watched(known: instances.Known) -> Watched:
         fds_open=fds.get("open"),
         fds_limit=fds.get("soft_limit"),
     )
+
+
+def _whole(one: Watched, live: Live) -> Watched:
+    """With everybody that its main process has started, and their children."""
+    procs = live.table().procs
+    if one.pid is None or one.pid not in procs:
+        return one
+    below = tuple(proc.pid for proc in trees.below(procs[one.pid], trees.children(procs)))
+    return msgspec.structs.replace(one, pids=below)
 
 
 def _spec(known: instances.Known) -> ServiceSpec | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from midwatch.inspect.doctor.check import Check, Context
+from midwatch.inspect.doctor.check import Check, Context, Missing
 from midwatch.inspect.doctor.parts import descriptors, naming, places
 from midwatch.inspect.doctor.parts.descriptors import Held
 from midwatch.model.look import Checked, Offender, Proc
@@ -59,15 +59,39 @@ def _locked(ctx: Context, path: str) -> Checked | None:
 def _holders(ctx: Context, path: str) -> list[Held]:
     if ctx.linux:
         return descriptors.locks(ctx, path)
-    out = ctx.said("lsof", "-nP", "-Fpfl", path)
-    found, pid, fd = [], 0, ""
-    for line in out.splitlines():
-        if line[:1] == "p" and line[1:].isdigit():
-            pid = int(line[1:])
-        elif line[:1] == "f":
-            fd = line[1:]
-        elif line[:1] == "l" and line[1:].strip():
-            found.append(Held(pid, fd, "FLOCK", pid))
+    known = ctx.once("lsof locks", lambda: _lsof(ctx))
+    return [*known.get(path, ()), *known.get(f"/private{path}", ())]
+
+
+def _lsof(ctx: Context) -> dict[str, list[Held]]:
+    """One question about all lock files; lsof ends with 1 when one of them is open nowhere."""
+    there = []
+    for path in places.locks(ctx):
+        try:
+            ctx.sources.size(path)
+        except OSError:
+            continue
+        there.append(path)
+    if not there:
+        return {}
+    try:
+        ran = ctx.sources.run(("lsof", "-nP", "-Fpfln", *there))
+    except OSError as error:
+        raise Missing(f"lsof cannot be run: {error.strerror or error}", "install lsof") from None
+    if ran.late:
+        raise Missing("lsof gave no answer in time", "lsof -nP " + there[0])
+    found: dict[str, list[Held]] = {}
+    pid, fd, locked = 0, "", False
+    for line in ran.out.splitlines():
+        kind, value = line[:1], line[1:]
+        if kind == "p":
+            pid = int(value) if value.isdigit() else 0
+        elif kind == "f":
+            fd, locked = value, False
+        elif kind == "l":
+            locked = bool(value.strip())
+        elif kind == "n" and locked:
+            found.setdefault(value, []).append(Held(pid, fd, "FLOCK", pid))
     return found
 
 

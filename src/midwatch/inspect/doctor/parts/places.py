@@ -77,7 +77,7 @@ def _pidlike(name: str) -> bool:
 def _below(ctx: Context) -> Iterator[str]:
     """Dot folders of the home, and what is directly in the usual state folders."""
     home = ctx.sources.home
-    dots = [f"{home}/{name}" for name in _names(ctx, home) if name.startswith(".") and len(name) > 2]
+    dots = [f"{home}/{name}" for name in _names(ctx, home) if name.startswith(".")]
     yield from dots[: figures.LOCK_FOLDERS]
     for base in (f"{home}/.local/state", f"{home}/.local/share", f"{home}/Library/Application Support"):
         yield from [f"{base}/{name}" for name in _names(ctx, base)][: figures.LOCK_FOLDERS]
