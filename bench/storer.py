@@ -219,7 +219,7 @@ def shrink(path: str) -> dict[str, Any]:
     from midwatch.bounded.sessions import upkeep
 
     steps: list[float] = []
-    real = upkeep.Upkeep._step
+    real = upkeep.Upkeep.step
 
     def step(self: Any) -> bool:
         began = time.perf_counter()
@@ -227,7 +227,7 @@ def shrink(path: str) -> dict[str, Any]:
         steps.append((time.perf_counter() - began) * 1000)
         return more
 
-    upkeep.Upkeep._step = step  # type: ignore[method-assign]
+    upkeep.Upkeep.step = step  # type: ignore[method-assign]
     with sessions.open(path) as store:
         store.delete("large")
         for number in range(899):

@@ -55,14 +55,14 @@ def test_s28_deleted_sessions_give_their_pages_back(
     for number in range(154):
         store.delete(f"s{number}")
     steps: list[int] = []
-    real = store.upkeep._step
+    real = store.upkeep.step
 
     def step() -> bool:
         with store.connections.reader("test") as connection:
             steps.append(connection.execute("PRAGMA page_count").fetchone()[0])
         return real()
 
-    monkeypatch.setattr(store.upkeep, "_step", step)
+    monkeypatch.setattr(store.upkeep, "step", step)
     while not store.upkeep._clean:
         _later(store, 2)
         assert len(steps) < 2000
@@ -128,3 +128,26 @@ def test_a_draft_of_a_deleted_session_is_said_once(store: sessions.Store, talk: 
     store.upkeep.tick(time.monotonic() + 1)
     with pytest.raises(sessions.StoreError, match="done"):
         draft.add("more")
+
+
+def test_a_vacuum_that_takes_long_takes_less(
+    store: sessions.Store, talk: sessions.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps grow to 500 pages while they are quick and shrink to 16 when they are not."""
+    asked: list[int] = []
+    now, cost = [0.0], [0.001]
+
+    def vacuum(_: object, pages: int) -> bool:
+        asked.append(pages)
+        now[0] += cost[0]
+        return True
+
+    monkeypatch.setattr(upkeep, "vacuum", vacuum)
+    monkeypatch.setattr("midwatch.bounded.sessions.upkeep.time.monotonic", lambda: now[0])
+    for _ in range(8):
+        store.upkeep.step()
+    assert asked == [16, 32, 64, 128, 256, 500, 500, 500]
+    cost[0] = 0.5
+    for _ in range(8):
+        store.upkeep.step()
+    assert asked[8:] == [500, 250, 125, 62, 31, 16, 16, 16]

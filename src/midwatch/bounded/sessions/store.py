@@ -17,13 +17,13 @@ from types import TracebackType
 from typing import Self
 
 from midwatch.bounded.limits import DEFAULTS, Limits
-from midwatch.bounded.sessions import files, listing, payload, retention, schema
+from midwatch.bounded.sessions import files, listing, retention, schema
 from midwatch.bounded.sessions.connect import Connections
 from midwatch.bounded.sessions.errors import Missing, NotOurs, StoreError
 from midwatch.bounded.sessions.live import Bus, Event, Subscription
 from midwatch.bounded.sessions.retention import Plan, Retention
 from midwatch.bounded.sessions.session import Session
-from midwatch.bounded.sessions.upkeep import Upkeep, checkpoint, vacuum
+from midwatch.bounded.sessions.upkeep import Upkeep, checkpoint
 from midwatch.bounded.sessions.values import Listing, Page, Stats
 from midwatch.policy import defaults_sessions as d
 
@@ -122,9 +122,7 @@ class Store:
 
     def clean(self) -> None:
         """Do now what else is done while idle: remove what was deleted, orphans, free pages; empty the log."""
-        while retention.finish(self.connections) or payload.sweep(self.connections):
-            pass
-        while vacuum(self.connections):
+        while self.upkeep.step():
             pass
         checkpoint(self.connections, "TRUNCATE")
 

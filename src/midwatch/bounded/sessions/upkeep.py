@@ -40,6 +40,7 @@ class Upkeep:
         self._warned = False
         self._commits = 0
         self._tidying = 0
+        self._pages = d.VACUUM_LEAST
 
     def follow(self, draft: Draft) -> None:
         """Write its deltas when they have waited for half a second."""
@@ -122,19 +123,26 @@ class Upkeep:
         try:
             self._tidying = threading.get_ident()
             while more and time.monotonic() < end and self._commits == commits:
-                more = self._step()
+                more = self.step()
         finally:
             self._tidying = 0
         self._clean = not more
         if self._commits == commits:
             self._connections.wrote = wrote  # our own steps are no activity
 
-    def _step(self) -> bool:
+    def step(self) -> bool:
         """One short piece of cleaning. False: nothing is left to clean."""
         if retention.finish(self._connections) or payload.sweep(self._connections):
             return True
         adopting.sweep(self._connections)
-        return vacuum(self._connections)
+        began = time.monotonic()
+        more = vacuum(self._connections, self._pages)
+        took = time.monotonic() - began  # a page costs more the more free ones there are: SQLite looks through them all
+        if took > d.VACUUM_S:
+            self._pages = max(d.VACUUM_LEAST, self._pages // 2)
+        elif took < d.VACUUM_S / 4:
+            self._pages = min(d.VACUUM_PAGES, self._pages * 2)
+        return more
 
     def look_at_log(self) -> int:
         """Bytes of the log; checkpoints a large one, and says who keeps a very large one."""
@@ -164,7 +172,7 @@ def checkpoint(connections: Connections, mode: str) -> bool:
     return not busy and in_log == done
 
 
-def vacuum(connections: Connections, pages: int = d.VACUUM_PAGES) -> bool:
+def vacuum(connections: Connections, pages: int) -> bool:
     """Give some free pages back to the file system. False: there were none."""
     with connections.writer("give free pages back") as connection:
         if not connection.execute("PRAGMA freelist_count").fetchone()[0]:
