@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from midwatch.bounded.limits import Limits
-from midwatch.bounded.spool import Store
+from midwatch.bounded.spool import SpoolError, Store
+from midwatch.bounded.spool.searching import Match
 
 WRITER = """
 import sys
@@ -92,6 +93,13 @@ writer.close()
 """
 
 
+def _found(store: Store, ref: str) -> tuple[Match, ...]:
+    try:
+        return store.search(ref, "12345", most=100).matches
+    except SpoolError:  # the ring turned faster than its lines could be counted
+        return ()
+
+
 def test_a_ring_that_turns_while_it_is_read(tmp_path: Path) -> None:
     """A18: a reader in another process never takes new bytes for old ones: each page is a run of whole numbers, and its
     place and line number fit them."""
@@ -109,6 +117,10 @@ def test_a_ring_that_turns_while_it_is_read(tmp_path: Path) -> None:
             pages += 1
             newest = store.tail(ref, 3).text.split()
             assert [int(words) for words in newest] == list(range(int(newest[0]), int(newest[0]) + 3))
+            if pages % 40 == 0:
+                for match in _found(store, ref):
+                    assert match.line == int(match.excerpt) + 1
+                    assert match.offset == (match.line - 1) * 10 + match.excerpt.index("12345")
             if len(page.data) < 30:
                 continue  # overwritten between the two looks: nothing, or what is left
             turned += 1

@@ -76,6 +76,9 @@ class FileSource:
         self._known.append((at, lines))
         return lines
 
+    def still_kept(self, offset: int) -> bool:
+        return offset < self.info.bytes_stored
+
     def number(self, offset: int) -> int | None:
         near = offset - max(at for at, _ in self._known if at <= offset) <= d.FILE_NEAR
         return self.lines_before(offset) + 1 if near else None

@@ -42,6 +42,9 @@ class Source(Protocol):
     def lines_before(self, offset: int) -> int:
         """Newlines before a byte that is kept."""
 
+    def still_kept(self, offset: int) -> bool:
+        """Is it what it was when the spool was opened? The writer may have gone on."""
+
     def number(self, offset: int) -> int | None:
         """The line that a byte belongs to, if that is known without reading far."""
 
@@ -166,6 +169,11 @@ class SpoolSource:
         if len(data) != last - first:
             raise self._overtaken()
         return first + nth_newline(data, wanted - before) + 1
+
+    def still_kept(self, offset: int) -> bool:
+        if self.info.state == "running" and offset >= self._shape.head:
+            self._look()
+        return self._stretch(offset) is not None
 
     def number(self, offset: int) -> int | None:
         try:

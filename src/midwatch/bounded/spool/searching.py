@@ -13,7 +13,7 @@ import msgspec
 from midwatch.bounded.search import result, running
 from midwatch.bounded.search.files import PATTERN_MOST
 from midwatch.bounded.spool.errors import SpoolError
-from midwatch.bounded.spool.reader import Source
+from midwatch.bounded.spool.reader import Overtaken, Source
 from midwatch.policy import defaults_bounded as d
 
 AROUND_MOST = 20
@@ -112,15 +112,27 @@ def search(
     if why.startswith("bad pattern"):
         raise SpoolError("usage", f"{pattern[:200]!r}: {why}")
     kept = source.info.kept
-    matches = tuple(_match(source, one, before, after) for one in lines)
+    matches = tuple(found for one in lines if (found := _match(source, one, before, after)))
+    if len(matches) < len(lines):
+        why = why or "its end was overwritten while it was searched"
     return SpoolMatches(
         ref=source.info.ref, state=source.info.state, matches=matches,
         complete=not why, why=why, gap=(kept[0][1], kept[1][0]) if len(kept) > 1 else None,
     )  # fmt: skip
 
 
-def _match(source: Source, found: list[Any], before: int, after: int) -> Match:
+def _match(source: Source, found: list[Any], before: int, after: int) -> Match | None:
+    """None: by now other bytes are there, and perhaps they were when the worker looked."""
     line, offset, _, raw = found
+    if not source.still_kept(offset):
+        return None
+    try:
+        return _told(source, line, offset, raw, before, after)
+    except Overtaken:
+        return None
+
+
+def _told(source: Source, line: int, offset: int, raw: str, before: int, after: int) -> Match:
     last = min(line + after, source.info.lines_total + 1)
     start = source.line_start(line)
     column = offset - start if start is not None else None
