@@ -81,4 +81,5 @@ QUEUE_BYTES = _figure("QUEUE_BYTES", 4 * MIB, "bytes", "the same in bytes", _LIV
 BACKUP_PAGES = _figure("BACKUP_PAGES", 256, "pages a step", "1 MiB: others may write between two", _PIN)
 MIGRATE_ROOM = _figure("MIGRATE_ROOM", 2.2, "x the store's size", "its backup, and its rows twice until the old ones are dropped", "test_migrate.py::test_a_full_disk_stops_before_anything_is_done")
 KEEP_AGE = _figure("KEEP_AGE", 90 * DAY, "s", "what `prune` proposes when nothing is said", _PIN)
+FOREIGN_WINDOW = _figure("FOREIGN_WINDOW", MIB, "bytes", "read at once by who reads on: 30 passes through a long value's chain instead of 460", _PIN)
 FOREIGN_ROW = _figure("FOREIGN_ROW", 256 * KIB, "bytes", "rows up to this are parsed, longer ones shown by both their ends", "test_foreign.py::test_s55_rows_of_30_megabytes")

@@ -31,4 +31,5 @@ def test_figures_that_no_decision_depends_on() -> None:
     assert d.PIECE <= 262_144
     assert d.BACKUP_PAGES == 256
     assert d.KEEP_AGE == 90 * 86_400
+    assert d.PIECE < d.FOREIGN_WINDOW <= 2**21
     assert d.FRAME_BYTES >= 4 * d.FIELD_BYTES

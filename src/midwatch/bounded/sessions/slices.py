@@ -16,7 +16,7 @@ from midwatch.bounded.sessions.connect import Connections
 from midwatch.policy import defaults_sessions as d
 
 _OUTSIDE = re.compile(rb'["\[\]{},]')
-_INSIDE = re.compile(rb'["\\]')
+_STRING_END = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
 
 class Place(NamedTuple):
@@ -30,28 +30,38 @@ class Place(NamedTuple):
 
 
 class Slice:
-    """Such a place as a file. Opens the row for each read: no read transaction lasts."""
+    """Such a place as a file. Opens the row for a moment only: no read transaction lasts. Who reads on and on gets a
+    window of 1 MiB, because to find a place in a long value SQLite walks through all of it."""
 
     def __init__(self, connections: Connections, place: Place) -> None:
         self._connections, self._place, self._at = connections, place, place.begin
+        self._window, self._from = b"", 0
 
     def seek(self, offset: int, /) -> int:
         self._at = max(self._place.begin, min(self._place.end, self._place.begin + offset))
         return self._at - self._place.begin
 
     def read(self, size: int, /) -> bytes:
-        place = self._place
-        room = min(size if size >= 0 else d.PIECE, place.end - self._at, 4 * d.PIECE)
+        room = min(size if size >= 0 else d.PIECE, self._place.end - self._at, 4 * d.PIECE)
         if room <= 0:
             return b""
+        inside = self._at - self._from
+        if not 0 <= inside < len(self._window):
+            on = bool(self._window) and inside == len(self._window)
+            self._window = b""
+            self._window, self._from, inside = self._load(max(room, d.FOREIGN_WINDOW if on else 0)), self._at, 0
+        data = self._window[inside : inside + room]
+        self._at += len(data)
+        return data
+
+    def _load(self, size: int) -> bytes:
+        place = self._place
         with (
             self._connections.reader("read somebody's row") as connection,
             connection.blobopen(place.table, place.column, place.row, readonly=True) as blob,
         ):
             blob.seek(self._at)
-            data = blob.read(room)
-        self._at += len(data)
-        return data
+            return blob.read(min(size, place.end - self._at))
 
 
 def length(connections: Connections, table: str, column: str, row: int) -> int:
@@ -68,19 +78,22 @@ def length(connections: Connections, table: str, column: str, row: int) -> int:
 
 def elements(source: Slice) -> Iterator[tuple[int, int]]:
     """Begin and end of each element of the array that the text is. Broken text: the elements up to there."""
-    depth, inside, skip, at, begin = 0, False, 0, 0, -1
+    depth, inside, at, begin, place = 0, False, 0, -1, 0
     while data := source.read(d.PIECE):
-        place = skip
-        skip = 0
-        while hit := (_INSIDE if inside else _OUTSIDE).search(data, place):
-            place = hit.end()
-            byte = hit.group()
+        while place < len(data):
             if inside:
-                if byte == b"\\":
-                    place, skip = place + 1, max(0, place + 1 - len(data))
-                else:
-                    inside = False
-            elif byte == b'"':
+                hit = _STRING_END.match(data, place)
+                if hit is None:  # it goes on in the next page, perhaps behind a backslash
+                    place = len(data) + (len(data) - max(place, len(data.rstrip(b"\\")))) % 2
+                    break
+                inside, place = False, hit.end()
+                continue
+            hit = _OUTSIDE.search(data, place)
+            if hit is None:
+                place = len(data)
+                break
+            place, byte = hit.end(), hit.group()
+            if byte == b'"':
                 inside = True
             elif byte in b"[{":
                 depth += 1
@@ -93,7 +106,7 @@ def elements(source: Slice) -> Iterator[tuple[int, int]]:
                 depth -= byte in b"]}"
                 if depth == 0:
                     return
-        at += len(data)
+        at, place = at + len(data), place - len(data)
 
 
 def field(text: bytes, name: str) -> str:
