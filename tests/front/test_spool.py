@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -82,12 +84,34 @@ def test_search_tail_info(ref: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "reason" not in out
 
 
+def test_follow_ends_with_its_command(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    """tail -f shows what comes, once, and ends when the writer does."""
+    writer = store.begin()
+    writer.write(b"one\ntwo\n")
+    assert writer.ref is not None
+
+    def later() -> None:
+        time.sleep(0.5)
+        writer.write(b"three\n")
+        time.sleep(0.5)
+        writer.write(b"four\n")
+        writer.close()
+
+    thread = threading.Thread(target=later)
+    thread.start()
+    assert spool("tail", writer.ref, "-n", "1", "-f") == 0
+    thread.join()
+    out = capsys.readouterr().out
+    assert out.startswith("two\nthree\nfour\n[")
+    assert out.endswith("this is the end]\n")
+
+
 def test_list_and_release(ref: str, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a word: all of them. What is released is still listed, as gone, with its reason."""
     assert spool() == 0
     out = capsys.readouterr().out
     assert ref in out
-    assert f"1 spools, 20K in {store.folder}" in out
+    assert f"1 spool, 20K in {store.folder}" in out
     assert spool("release", ref) == 0
     assert capsys.readouterr().out == f"{ref} released, 20K are free again\n"
     assert spool("list", "--json") == 0

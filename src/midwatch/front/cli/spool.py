@@ -101,12 +101,15 @@ def _tail(store: Store, rest: list[str], json: bool, given: dict[str, Any]) -> i
         _show(page)
         return 0
     sys.stdout.write(page.text)
+    whole = page.text.endswith("\n")
     while not page.eof:
         sys.stdout.flush()
         time.sleep(_POLL)
-        page = store.read(ref, offset=page.next_offset)
-        sys.stdout.write(page.text)
-    print(f"\n{_notice(page)}")
+        shown = store.read(ref, offset=page.next_offset)
+        sys.stdout.write(shown.text)
+        whole = shown.text.endswith("\n") if shown.text else whole
+        page = shown if shown.text or shown.eof else page
+    print(("" if whole else "\n") + _notice(page))
     return 0
 
 
@@ -187,7 +190,7 @@ def _list(store: Store, rest: list[str], json: bool) -> int:
     ]  # fmt: skip
     head = ("REF", "STATE", "AGE", "OUTPUT", "LINES", "OF")
     print("\n".join(table(head, rows, width(), right=frozenset({2, 3, 4}))))
-    print(f"{len(live)} spools, {size(sum(info.bytes_kept for info in live))} in {store.folder}")
+    print(f"{len(live)} spool{'s' * (len(live) != 1)}, {size(sum(info.bytes_kept for info in live))} in {store.folder}")
     return 0
 
 
