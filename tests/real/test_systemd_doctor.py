@@ -53,6 +53,14 @@ def test_a_restart_loop_around_an_old_server_is_named(place: Place, free_port: i
     assert "exit 0" in often["message"]
 
 
+def test_the_journals_questions_are_understood(place: Place) -> None:
+    """What DOC-9 and DOC-10 ask of journalctl is what a real one answers: no complaint about an option."""
+    answer: dict[str, Any] = json.loads(place.cli("doctor", "--category", "crashes", "--json", check=False))
+    words = [one["message"] for one in answer["checks"]]
+    assert {one["id"] for one in answer["checks"]} == {"DOC-9", "DOC-10"}
+    assert not [one for one in words if "ended with" in one or "does not list" in one or "failed" in one], words
+
+
 def test_impatience_is_told(place: Place) -> None:
     """TimeoutStopSec=30 < drain 300: said of a unit that runs fine."""
     name = f"t{place.number}-slow.service"

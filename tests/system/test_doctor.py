@@ -75,7 +75,7 @@ def test_a_childs_write_ahead_log_is_its_services(instance: Instance) -> None:
     """A deleted log that a child of the service writes to is found by the service's name."""
     code = (
         "import os,sqlite3,time; a=sqlite3.connect('state.db'); a.execute('pragma journal_mode=wal');"
-        "a.execute('create table t(x)'); a.commit(); os.unlink('state.db-wal'); print('done', flush=True); time.sleep(600)"
+        "a.execute('create table t(x)'); a.commit(); os.unlink('state.db-wal'); time.sleep(600)"
     )
     shell = f'["sh", "-c", \'{sys.executable} -c "$CODE" & wait\']'
     instance.up(f'[midwatch]\nproject = "p"\n[service.store]\ncommand = {shell}\nenv = {{ CODE = "{code}" }}\n')

@@ -25,6 +25,19 @@ def test_the_daemons_rungs_are_told(machine: Machine) -> None:
     ]
 
 
+def test_cures_are_about_the_reason(machine: Machine) -> None:
+    """The same rung lacks for different reasons: each has its own cure, or none."""
+    rungs = {
+        "cgroup.kill": "/x is not writable for uid 5 (not delegated)",
+        "cgroup": "no cgroup v2 hierarchy is mounted",
+    }
+    hints = {
+        one.message.partition(":")[0]: one.hint for one in run(ctx(machine, rungs=rungs), [guards.CHECK])
+    }
+    assert hints["cgroup.kill"].startswith("run midwatch as root")
+    assert hints["cgroup"].startswith("boot with cgroup v2")
+
+
 def test_without_a_daemon_the_machine_is_looked_at() -> None:
     """A fresh look at this very machine; nothing is tried."""
     found = run(ctx(Live()), [guards.CHECK])

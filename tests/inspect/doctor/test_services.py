@@ -102,6 +102,15 @@ def test_a_flood_of_units_is_read_in_part_and_said(machine: Machine) -> None:
     assert "more than 1 MiB" in found[1].message
 
 
+def test_root_without_a_manager_of_its_own(machine: Machine) -> None:
+    """`systemctl --user` of root fails on most servers: that is no gap."""
+    systemd(machine, system=facts("web", 0))
+    machine.ran = {argv: ran for argv, ran in machine.ran.items() if "--user" not in argv}
+    assert [one.status for one in run(ctx(machine), [services.CHECK])] == ["skip", "pass"]
+    machine.uid = 0
+    assert [one.status for one in run(ctx(machine), [services.CHECK])] == ["pass"]
+
+
 def test_no_manager_is_a_skip(machine: Machine) -> None:
     """GEN-7: systemctl not here, or not booted with systemd."""
     assert [one.status for one in run(ctx(machine), [services.CHECK])][:2] == ["skip", "skip"]

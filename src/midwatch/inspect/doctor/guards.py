@@ -41,6 +41,8 @@ def _run(ctx: Context) -> Iterable[Checked]:
 
 
 def _cure(rung: str, words: str) -> str:
+    if "no cgroup v2" in words:
+        return "boot with cgroup v2 (systemd.unified_cgroup_hierarchy=1)"
     return (
         CURES["cgroup" if "delegated" in words and rung != "memory limit" else rung] if rung in CURES else ""
     )

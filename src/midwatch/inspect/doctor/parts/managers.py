@@ -92,6 +92,8 @@ def _systemd(ctx: Context) -> tuple[list[Service], list[str]]:
             if argv in ctx.cut:
                 missing.append("services: systemctl printed more than 1 MiB, the rest was not read")
         except Missing as why:
+            if user and ctx.sources.uid == 0:
+                continue  # root has no manager of its own on most machines
             if _NO_SYSTEMD.search(why.why):
                 missing.append("systemd does not run this machine: its services cannot be asked")
                 break  # then there is no user's manager either
