@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from midwatch.inspect import leftovers
 from midwatch.inspect.live import Live
+from midwatch.inspect.ours import Ours
 from midwatch.inspect.sources import READ_BYTES, Sources, Table
 from midwatch.model.look import Proc
 
@@ -88,6 +90,15 @@ def test_a_process_that_holds_us_up_costs_only_what_follows() -> None:
     stuck.set()
     assert set(table.procs) == {5}
     assert "only 1 processes were read in time" in table.hidden[0]
+    assert not table.whole
+
+
+def test_of_a_table_that_is_not_whole_nobody_is_left_over() -> None:
+    """A parent that was not read in time must not look like one that has ended: no target, and the reason."""
+    orphan = Proc(9, 1, 8, 9, 9, os.geteuid(), "x", ("npm exec chrome-devtools-mcp@latest",), 1.0)
+    table = Table({9: orphan}, 1e9, whole=False)
+    assert leftovers.find(LIVE, table, Ours()) == []
+    assert "could not all be read" in leftovers.why_not(LIVE, table, Ours(), 9)
 
 
 def test_an_error_of_the_table_is_raised_to_who_asked() -> None:

@@ -31,6 +31,8 @@ def find(
     young: float = SWEEP_YOUNG,
 ) -> list[Leftover]:
     """Every leftover of this user, parents before their children, the oldest first."""
+    if not table.whole:
+        return []  # a parent that was not read in time looks like one that has ended
     packs = packs if packs is not None else _packs()
     guard, judge = _judge(sources, table, ours, packs, ends, young)
     proven: list[Proven] = []
@@ -56,6 +58,8 @@ def why_not(
     young: float = SWEEP_YOUNG,
 ) -> str:
     """Why this process is no leftover, as the end of "pid 7: ..."; "" it is one."""
+    if not table.whole:
+        return "the processes could not all be read: who has ended cannot be told"
     proc = table.procs.get(pid)
     if proc is None:
         return "there is no such process"

@@ -77,7 +77,7 @@ class Live:
         words = (
             f"only {len(found)} processes were read in time: the machine is slow, or one holds up who asks"
         )
-        return Table(found, time.time(), (words,))
+        return Table(found, time.time(), (words,), whole=False)
 
     def _patiently(self) -> Table:
         """In a thread: /proc/PID/cmdline waits for the process's memory lock, for ever when its disk is gone."""

@@ -27,11 +27,14 @@ class Ran(msgspec.Struct, frozen=True):
 
 
 class Table(msgspec.Struct, frozen=True):
-    """Every process of one moment. `hidden`: how many could not be read and why, in words for a person."""
+    """Every process of one moment. `hidden`: how many could not be read and why, in words for a person. `whole` False:
+    reading was given up, so who is not in it may be alive: nobody's parent is proven to be gone.
+    """
 
     procs: dict[int, Proc]
     at: float  # wall clock
     hidden: tuple[str, ...] = ()
+    whole: bool = True
 
 
 class Sources(Protocol):
