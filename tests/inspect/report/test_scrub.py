@@ -165,7 +165,7 @@ def test_what_stands_in_their_place(text: str, wanted: str) -> None:
         "com.docker.virtualization, org.python.python, vm-compressor-space-shortage",
         "src/midwatch/inspect/containers/together.py:41 test_what_hangs_is_left_behind",
         "memory 1.5 GiB of 2 GiB (75%), 4710 pid, 1772439245.123456",
-        "_PyObject_MakeTpCall OutOfMemoryError PyObject_CallFunctionObjArgs CFRunLoopRunSpecific aarch64-apple-darwin25",
+        "_PyObject_MakeTpCall OutOfMemoryError PyObject_CallFunctionObjArgs CFRunLoopRunSpecific",
         "PYTHONFAULTHANDLER=1 OPENBLAS_NUM_THREADS=4 LANG=C.UTF-8",
         "docker update --memory 9280m --memory-swap 9280m chap-core-worker-1",
     ],

@@ -11,7 +11,8 @@ from itertools import pairwise
 from math import log2
 
 # A name may have been broken over two lines, by a terminal or in JSON.
-BREAK = r"(?:\\[rn]|[ \t]*[\r\n]+[ \t]*)?"
+BREAK = r"(?:[ \t]*(?:\\+[rn]|[\r\n])(?:\\+[rnt]|\s)*)?"
+BLANK = re.compile(r"\\+[rnt]|\s+")
 ESCAPES = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)|.)|[\u200b-\u200f\u2060\ufeff\u00ad]"
 )
