@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from midwatch.bounded import orphans
+from midwatch.bounded import orphans, pipes
 from midwatch.bounded.machinery import INSTANCE, Machinery
 from midwatch.bounded.traces import Trace
 from midwatch.machine.ports import Containment, Ended, LaunchProblem, Tree
@@ -24,7 +24,6 @@ from midwatch.model.identity import ProcId
 from midwatch.model.service import Launch
 from midwatch.policy import defaults_bounded as d
 
-_SET_SIZE = getattr(fcntl, "F_SETPIPE_SZ", 0)
 _GET_INFO, _INFO_EXIT = 0xC040FF0B, 1 << 3  # _IOWR(0xFF, 11, 64 bytes); the status is in its last int (Linux >= 6.15)
 _READ = 'read midwatch_gate <&{fd} || exit 125; exec "$@" {back}'
 
@@ -68,6 +67,7 @@ class Child:
         self.marker = f"{outer}/{INSTANCE}:{token}" if outer else f"{INSTANCE}:{token}"
         self.outs: list[int] = []
         self.watch = -1
+        self._wide = 0  # bytes of pipes that are wider than usual
         self.polled = ""  # why the memory limit is held by looking, not by the kernel
         env = {**order.env, "MIDWATCH_RUN": self.marker}
         launch = Launch(order.argv, order.cwd, env, memory_hard=order.memory)
@@ -93,7 +93,7 @@ class Child:
                 mine, other = os.pipe()
                 self.outs.append(mine)
                 theirs.append(other)
-                _widen(mine)
+                self._wide += pipes.widen(mine)
             if self._contained.dirs:
                 gate = os.pipe()
             argv, files, keep = self._words(order, theirs, gate)
@@ -105,6 +105,7 @@ class Child:
             for fd in self.outs + ([gate[1]] if gate else []):
                 os.close(fd)
             self.outs = []
+            pipes.give_back(self._wide)
             raise
         finally:
             for fd in theirs + ([gate[0]] if gate else []):
@@ -209,6 +210,7 @@ class Child:
         for fd in (*self.outs, *((self.watch,) if self.watch >= 0 else ())):
             os.close(fd)
         self.outs, self.watch = [], -1
+        pipes.give_back(self._wide)
         if self._popen.returncode is None:
             self._machinery.late.add(self.tree.main.pid)
             self._popen.returncode = 0  # so that subprocess does not warn of it
@@ -231,13 +233,6 @@ def reap(pids: set[int]) -> set[int]:
         except OSError:
             pass  # not our child, as usual
     return left
-
-
-def _widen(fd: int) -> None:
-    try:
-        fcntl.fcntl(fd, _SET_SIZE, d.PIPE_BYTES)
-    except OSError:
-        pass  # the user's share of pipe pages is used up
 
 
 def _name(error: OSError) -> str:

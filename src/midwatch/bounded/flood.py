@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import os
 import select
 import subprocess
 from collections.abc import Iterator
 
+from midwatch.bounded import pipes
 from midwatch.bounded.orphans import helpers
 from midwatch.policy import defaults_bounded as d
 
@@ -47,10 +47,7 @@ class Flood:
         helpers.add(self._wc.pid)
         assert self._wc.stdin is not None
         self._past = self._wc.stdin.fileno()
-        try:
-            fcntl.fcntl(self._past, fcntl.F_SETPIPE_SZ, d.PIPE_BYTES)
-        except OSError:
-            pass
+        self._wide = pipes.widen(self._past)
 
     def move(self, pipe: int) -> int:
         """What is in the pipe now, at most 1 MiB; 0 at its end. Raises BlockingIOError when there is nothing."""
@@ -105,6 +102,7 @@ class Flood:
     def close(self) -> None:
         """Give everything back."""
         os.close(self._ring)
+        pipes.give_back(self._wide)
         if self._wc.returncode is None:
             self._wc.kill()
             self._wc.communicate()
