@@ -32,6 +32,7 @@ ROOM_LEFT = _figure("ROOM_LEFT", 4 * MIB, "bytes free on the disk", "a payload s
 BUSY_S = _figure("BUSY_S", 5.0, "s", "a write waits so long for another process, then Busy; the item is still the caller's", _STORE + "test_busy_is_typed")
 DRAFT_BYTES = _figure("DRAFT_BYTES", 4 * KIB, "bytes", "streamed deltas are written together", _STORE + "test_s18_streamed_deltas_cost_their_own_bytes")
 DRAFT_S = _figure("DRAFT_S", 0.5, "s", "what a crash may cost of a streamed answer", _STORE + "test_s18_streamed_deltas_cost_their_own_bytes")
+DRAFT_LOOK = _figure("DRAFT_LOOK", 0.1, "s", "how often an open draft is looked after, when no delta does it", _UPKEEP + "test_a_late_delta_is_written_by_the_thread")
 TOUCH_S = _figure("TOUCH_S", 1.0, "s", "the order of the list is this coarse: an append then leaves the index alone", _PIN)
 BATCH_ROWS = _figure("BATCH_ROWS", 200, "rows a transaction or page", "10 ms of writing; nobody else waits longer", _STORE + "test_pages_are_bounded")
 FIELD_BYTES = _figure("FIELD_BYTES", 512, "bytes", "titles, names, roles, call ids: what is longer is no name", _STORE + "test_long_names_are_refused")

@@ -46,6 +46,27 @@ def test_a_late_delta_is_written_by_the_thread(path: Path) -> None:
         draft.drop()
 
 
+def test_a_sleeping_thread_wakes_for_a_draft(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a long silence too a delta is on disk soon."""
+    monkeypatch.setattr("midwatch.bounded.sessions.upkeep.d.TRUNCATE_S", 0.1)
+    with sessions.open(path) as store:
+        talk = store.create(id="talk")
+        for _ in range(400):
+            if store.upkeep._asleep:
+                break
+            time.sleep(0.05)
+        assert store.upkeep._asleep
+        draft = talk.draft()
+        draft.add("thinking")
+        for _ in range(400):
+            if talk.drafts():
+                break
+            time.sleep(0.05)
+        assert talk.drafts()
+        draft.done()
+        assert talk.items()[0].text == "thinking"
+
+
 def test_s28_deleted_sessions_give_their_pages_back(
     path: Path, store: sessions.Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

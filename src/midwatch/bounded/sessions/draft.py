@@ -57,19 +57,21 @@ class Draft:
             if self._size >= d.DRAFT_BYTES or now - self._since >= d.DRAFT_S:
                 self._flush()
 
-    def due(self, now: float) -> float | None:
-        """Write what has waited for half a second; returns when to come again (None: nothing waits)."""
+    @property
+    def open(self) -> bool:
+        """Neither done nor dropped."""
+        return self._open
+
+    def due(self, now: float) -> None:
+        """Write what has waited for half a second, or will have at the next look."""
         with self._lock:
-            if not self._open or not self._parts:
-                return None
-            if now - self._since < d.DRAFT_S:
-                return self._since + d.DRAFT_S
+            if not self._open or not self._parts or now - self._since < d.DRAFT_S - d.DRAFT_LOOK:
+                return
             try:
                 self._flush()
             except Missing:  # its session was deleted: said once
                 self._open = False
                 raise
-            return None
 
     def done(self) -> Item:
         """The whole answer as one item; the draft is gone in the same transaction."""

@@ -40,11 +40,13 @@ class Upkeep:
         self._warned = False
         self._commits = 0
         self._tidying = 0
+        self._asleep = False  # for longer than a new draft may wait
         self._pages = d.VACUUM_LEAST
 
     def follow(self, draft: Draft) -> None:
         """Write its deltas when they have waited for half a second."""
         self._drafts.add(draft)
+        self.wake()
 
     def committed(self) -> None:
         """After every commit of this process."""
@@ -70,6 +72,9 @@ class Upkeep:
         if not self._threaded or self._stopped:
             return
         self._renew()
+        if self._asleep:
+            with self._wake:
+                self._wake.notify_all()
         if self._thread is None:
             with self._wake:
                 if self._thread is None:
@@ -99,11 +104,14 @@ class Upkeep:
             with self._wake:
                 if self._stopped:
                     return
-                self._wake.wait(pause)
+                self._asleep = pause > d.IDLE_S  # first this, then the look: who comes between the two notifies
+                idle = self._truncated and self._clean and not self._drafts
+                self._wake.wait(pause if idle else min(pause, d.IDLE_S))
+                self._asleep = False
 
     def tick(self, now: float) -> float:
         """What is due now. Returns seconds until the next look."""
-        pauses = [max(0.05, due - now) for one in list(self._drafts) if (due := one.due(now)) is not None]
+        pauses = [d.DRAFT_LOOK for one in list(self._drafts) if self._written(one, now)]
         quiet = now - self._connections.wrote
         if quiet >= d.IDLE_S and not self._clean:
             self._tidy()
@@ -112,8 +120,15 @@ class Upkeep:
             pauses.append(max(0.05, d.IDLE_S - quiet))
         if quiet >= d.TRUNCATE_S and not self._truncated:
             self._truncated = checkpoint(self._connections, "TRUNCATE")
-        pauses.append(1.0 if self._drafts or not self._truncated else 60.0)
+        pauses.append(60.0 if self._truncated else d.IDLE_S)
         return min(pauses)
+
+    def _written(self, draft: Draft, now: float) -> bool:
+        """Look after a draft; False when it is done."""
+        draft.due(now)
+        if not draft.open:
+            self._drafts.discard(draft)
+        return draft.open
 
     def _tidy(self) -> None:
         """Short steps for a fifth of a second, until a writer comes: he waits for one of them at most."""
