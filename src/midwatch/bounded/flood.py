@@ -1,9 +1,9 @@
 """Output beyond what a spool keeps, moved inside the kernel: its end into a ring on disk, all of it past `wc -l`.
 
 Of such a stream only the newest 16 MiB and the number of lines will ever be asked for, so none of it has to come into
-this process: tee(2) shows it to wc without a copy, splice(2) puts it into a file without a name. [M] 1.4 GB/s
-instead of 0.96 on two busy cores, 2.6 into /dev/null. Where a part is missing (wc, tee, room) the ordinary way goes on. Must not know spools. Tests:
-tests/system/test_bounded_flood.py.
+this process: tee(2) shows it to wc without a copy, splice(2) puts it into a file without a name. [M] 1.4 GB/s instead
+of 0.96 on two busy cores (2.6 into /dev/null). Where a part is missing (wc, tee, room) the ordinary way goes on. Must
+not know spools. Tests: tests/system/test_bounded_flood.py.
 """
 
 from __future__ import annotations
