@@ -64,3 +64,9 @@ def test_no_unit_at_all() -> None:
 )
 def test_time_spans(text: str, seconds: float | None) -> None:
     assert span(text) == seconds
+
+
+def test_an_endless_interval_counts_every_start() -> None:
+    """StartLimitIntervalSec=infinity: the limit is reached some day, so there is nothing to say about it."""
+    text = "[Unit]\nStartLimitIntervalSec=infinity\n[Service]\nExecStart=/x\nRestart=always\n"
+    assert not [words for words in findings(text) if "limit" in words]

@@ -54,7 +54,7 @@ def _limit(unit: Unit) -> list[str]:
     burst = int(value) if value.isdigit() else 5
     if interval == 0 or burst == 0:
         return ["there is no start limit (StartLimitIntervalSec=0): a service that cannot start is started for ever"]
-    within = math.ceil(interval / pause) if pause else math.inf
+    within = math.ceil(interval / pause) if pause and interval < math.inf else math.inf
     if within < burst or burst * pause >= interval:
         least = 30 * (math.floor(burst * pause * 1.5) // 30 + 1)
         words = f"limit unreachable: {within:g} starts per {interval:g} s, needs {burst}; "
