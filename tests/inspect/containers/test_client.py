@@ -60,6 +60,8 @@ def test_a_socket_that_never_answers_costs_its_deadline(
     with pytest.raises(NoEngine, match="no answer in time"):
         containers.see(Machine())
     assert time.monotonic() - begin < 10
+    monkeypatch.setattr(figures, "CONTAINERS_SECONDS", 4.0)
+    monkeypatch.setattr(figures, "CONTAINERS_FIRST", 2.0)
     engine.hangs = {f"/containers/{'b' * 64}/stats", "/volumes"}
     engine.add("a" * 64, "well", usage=5)
     engine.add("b" * 64, "stuck", usage=5)

@@ -45,6 +45,7 @@ class Quick(msgspec.Struct, frozen=True):
     words: str = ""
 
 
+_PART = 0.8  # of the time, for one engine's questions: the rest is for coming back with what is known
 _lock = threading.Lock()
 _taken: weakref.WeakKeyDictionary[Any, tuple[threading.Lock, list[Seen | NoEngine]]] = (
     weakref.WeakKeyDictionary()
@@ -156,7 +157,7 @@ def _one(sources: Sources, address: str, seconds: float, short: bool) -> Picture
     client = Client(address, seconds)
     try:
         client.knock()
-        look = Look(sources, client, seconds * 0.95)
+        look = Look(sources, client, seconds * _PART)
         return look.short() if short else look.whole()
     finally:
         client.close()

@@ -54,7 +54,7 @@ def of_machine(
     secrets = [form for env in environments for value in of_environment(env) for form in forms(value)]
     return Known(
         secrets=tuple(dict.fromkeys(secrets)),
-        homes=tuple(dict.fromkeys([sources.home, os.path.realpath(sources.home), *homes])),
+        homes=tuple(dict.fromkeys([sources.home, os.path.realpath(sources.home), *_elsewhere(sources), *homes])),
         users=tuple(users),
         people=tuple(people),
         hosts=tuple(_hosts(sources)),
@@ -124,6 +124,12 @@ def _accounts(sources: Sources) -> tuple[list[str], list[str], list[str]]:
         _personal([one for one in people if len(one) >= 3]),
         [h for h in homes if h != "/"],
     )
+
+
+def _elsewhere(sources: Sources) -> list[str]:
+    """The caller's HOME, which need not be the account's; a bare "/" or "/tmp" would take too much."""
+    home = "" if sources.recorded else os.environ.get("HOME", "").rstrip("/")
+    return [home] if home.startswith("/") and home not in ("/tmp", "/var", "/usr", "/etc") else []
 
 
 def _passwd(sources: Sources) -> Iterator[tuple[int, str, str, str]]:
