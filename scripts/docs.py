@@ -154,9 +154,9 @@ def checks() -> str:
 
     lines = [
         "# Checks of `midwatch doctor`\n",
-        "`--category NAME` runs one category; a check marked *slow* runs only with `--all` or by its category, one marked",
-        "*service* also speaks of a single service (`midwatch doctor NAME`). Each answers pass, warn, fail, or skip with",
-        "the reason and what would make it run.\n",
+        "`--category NAME` runs one category; a check marked *slow* runs only with `--all` or by its category, one",
+        "marked *service* also speaks of a single service (`midwatch doctor NAME`). Each answers pass, warn, fail, or",
+        "skip with the reason and what would make it run.\n",
     ]
     for category in CATEGORIES:
         rows = [check for check in registry.checks() if check.category == category]

@@ -13,8 +13,8 @@ from tests.front.conftest import Daemon, Done, row
 
 from midwatch.engine.layout import Layout
 from midwatch.front.cli import look as verb
-from midwatch.inspect.look import Given
-from midwatch.inspect.looks import NAME
+from midwatch.inspect.look.past import NAME
+from midwatch.inspect.look.picture import Given
 from midwatch.policy import defaults_inspect as figures
 
 Cli = Callable[..., Done]

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from midwatch.front.cli import looknext, lookrows, lookscreen
-from midwatch.inspect import look, lookdoc
-from midwatch.inspect.recorded import Recorded
+from midwatch.inspect.look import document as lookdoc
+from midwatch.inspect.look import picture as look
+from midwatch.inspect.sources.recorded import Recorded
 from midwatch.policy import defaults_inspect as figures
 
 MAC = Path(__file__).parents[1] / "inspect" / "recordings" / "mac-six-sessions"

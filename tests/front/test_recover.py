@@ -10,7 +10,7 @@ from tests.inspect.doctor.machines import Machine, proc
 
 from midwatch.front.cli import main, recover
 from midwatch.inspect.ours import Ours
-from midwatch.inspect.recover import Facts
+from midwatch.inspect.recover.order import Facts
 from midwatch.model.look import Leftover
 
 GIB = 1 << 30

@@ -12,9 +12,9 @@ import pytest
 
 from midwatch.front.cli import main, sweep
 from midwatch.front.cli.sweep import Seen
-from midwatch.inspect.live import Live
 from midwatch.inspect.ours import Ours
 from midwatch.inspect.sources import Table
+from midwatch.inspect.sources.live import Live
 from midwatch.model.look import Leftover, Proc
 
 NOW = 1_800_000_000.0

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.inspect.doctor.machines import NOW, Machine
 
-from midwatch.inspect import deathlogs, deaths
+from midwatch.inspect.look import deathlogs, deaths
 from midwatch.policy import defaults_inspect as d
 
 LOG = """[  100.000001] worker invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0

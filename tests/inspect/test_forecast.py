@@ -7,9 +7,10 @@ import time
 import pytest
 from tests.inspect.doctor.machines import NOW, Machine, proc
 
-from midwatch.inspect import descriptors, forecast, forecast_files, forecast_machine
-from midwatch.inspect.forecast import Level
-from midwatch.inspect.looks import Look
+from midwatch.inspect.look import forecast, forecast_files, forecast_machine
+from midwatch.inspect.look.forecast import Level
+from midwatch.inspect.look.past import Look
+from midwatch.inspect.sources import descriptors
 from midwatch.policy import defaults_inspect as d
 
 LIMITS = (

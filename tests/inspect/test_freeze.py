@@ -14,7 +14,7 @@ from midwatch.inspect import freeze
 from midwatch.inspect.doctor import registry
 from midwatch.inspect.doctor.check import Context
 from midwatch.inspect.doctor.run import run
-from midwatch.inspect.recorded import Recorded
+from midwatch.inspect.sources.recorded import Recorded
 from midwatch.model.look import Checked
 
 RECORDINGS = Path(__file__).parent / "recordings"

@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from midwatch.inspect.leftovers_ends import Blind, Fd, Kernel, Unix, descriptors, messages, reads, state
-from midwatch.inspect.live import Live
+from midwatch.inspect.leftovers.ends import Blind, Fd, Kernel, Unix, descriptors, messages, reads, state
+from midwatch.inspect.sources.live import Live
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc")
 ME = os.getpid()

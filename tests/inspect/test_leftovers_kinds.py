@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from tests.inspect.played import proc
 
-from midwatch.inspect import leftovers_kinds as kinds
 from midwatch.inspect.agents import load
+from midwatch.inspect.leftovers import kinds
 
 TMP = "--user-data-dir=/tmp/playwright_chromiumdev_profile-x"
 

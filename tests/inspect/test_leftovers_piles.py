@@ -5,9 +5,9 @@ from __future__ import annotations
 from tests.inspect.played import NOW, Machine, many, proc, table
 
 from midwatch.inspect.agents import load
-from midwatch.inspect.leftovers import find
-from midwatch.inspect.leftovers_ends import Blind
-from midwatch.inspect.leftovers_piles import batches
+from midwatch.inspect.leftovers.ends import Blind
+from midwatch.inspect.leftovers.find import find
+from midwatch.inspect.leftovers.piles import batches
 from midwatch.inspect.ours import Ours
 from midwatch.model.look import Leftover, Proc
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from midwatch.inspect import leftovers
-from midwatch.inspect.live import Live
+from midwatch.inspect.leftovers import find as leftovers
 from midwatch.inspect.ours import Ours
 from midwatch.inspect.sources import READ_BYTES, Sources, Table
+from midwatch.inspect.sources.live import Live
 from midwatch.model.look import Proc
 
 LIVE: Sources = Live()

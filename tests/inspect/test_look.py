@@ -12,12 +12,14 @@ import msgspec
 import pytest
 from tests.inspect.doctor.machines import NOW, Machine, proc
 
-from midwatch.inspect import hostfacts, look, lookdoc
-from midwatch.inspect.forecast import Level
-from midwatch.inspect.live import Live
-from midwatch.inspect.loops import Loop
-from midwatch.inspect.recorded import Recorded
+from midwatch.inspect.look import document as lookdoc
+from midwatch.inspect.look import hostfacts
+from midwatch.inspect.look import picture as look
+from midwatch.inspect.look.forecast import Level
+from midwatch.inspect.look.loops import Loop
 from midwatch.inspect.sources import Ran, Table
+from midwatch.inspect.sources.live import Live
+from midwatch.inspect.sources.recorded import Recorded
 from midwatch.model.look import Proc
 from midwatch.policy import defaults_inspect as d
 

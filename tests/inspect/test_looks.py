@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midwatch.inspect import looks
-from midwatch.inspect.looks import Look
+from midwatch.inspect.look import past as looks
+from midwatch.inspect.look.past import Look
 from midwatch.policy import defaults_inspect as d
 
 

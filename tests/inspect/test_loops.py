@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.inspect.doctor.machines import NOW, Machine, proc
 
-from midwatch.inspect import loops
+from midwatch.inspect.look import loops
 from midwatch.policy import defaults_inspect as d
 
 LIST = "PID\tStatus\tLabel\n612\t0\tcom.apple.Finder\n-\t0\tcom.me.webui\n900\t1\tcom.me.calm\n"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from midwatch.inspect import macopen, macprocs
-from midwatch.inspect.sources import Sources
+from midwatch.inspect.sources import Sources, macopen, macprocs
 from midwatch.machine.macos.libproc import Libproc
 from midwatch.model.look import Proc
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midwatch.inspect import procs
+from midwatch.inspect.sources import procs
 from midwatch.machine.linux.counters import Counters
 
 EXACT = Counters((6, 18), 2)

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from tests.inspect.played import NOW, Machine, proc, table
 
+from midwatch.inspect.leftovers.protect import Guard, unit_of
 from midwatch.inspect.ours import Instance, Ours, lineage
-from midwatch.inspect.protect import Guard, unit_of
 
 ROWS: dict[str, tuple[dict[str, Any], str]] = {
     "another user": ({"uid": 0}, "another user"),

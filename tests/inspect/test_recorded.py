@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from midwatch.inspect import pstable
-from midwatch.inspect.recorded import Recorded
-from midwatch.inspect.sources import Sources
+from midwatch.inspect.sources import Sources, pstable
+from midwatch.inspect.sources.recorded import Recorded
 
 PS = """  PID  PPID  PGID   SID   UID ELAPSED    RSS STARTED                      TTY      ARGS
     1     0     1     1     0 864000   12000 Fri Feb 20 09:20:00 2026     ??       /sbin/launchd

@@ -9,10 +9,10 @@ from tests.inspect.doctor.machines import Machine, proc
 
 from midwatch.inspect.containers import Stack, Target
 from midwatch.inspect.ours import Ours
-from midwatch.inspect.recorded import Recorded
-from midwatch.inspect.recover import ORDER, Facts, Service, ordered, plan
-from midwatch.inspect.recover_measure import measure
-from midwatch.inspect.recover_plan import Aim, Pressure, Step, choose
+from midwatch.inspect.recover.measure import measure
+from midwatch.inspect.recover.order import ORDER, Facts, Service, ordered, plan
+from midwatch.inspect.recover.plan import Aim, Pressure, Step, choose
+from midwatch.inspect.sources.recorded import Recorded
 from midwatch.model.look import Leftover
 
 GB = 10**9
@@ -143,8 +143,8 @@ def test_logs_of_stopped_services_only() -> None:
 
 def test_caches_are_suggestions(tmp_path: Path) -> None:
     """REC-2.7: named with the command that prunes them; midwatch never does."""
-    from midwatch.inspect.live import Live
-    from midwatch.inspect.recover_steps import caches
+    from midwatch.inspect.recover.steps import caches
+    from midwatch.inspect.sources.live import Live
 
     class At(Live):
         home = str(tmp_path)
@@ -158,7 +158,7 @@ def test_caches_are_suggestions(tmp_path: Path) -> None:
 
 def test_a_part_that_breaks_is_said_and_the_rest_is_planned(monkeypatch: pytest.MonkeyPatch) -> None:
     """Partial answers that say what is missing."""
-    from midwatch.inspect import recover_steps
+    from midwatch.inspect.recover import steps as recover_steps
 
     def broken(*_: object) -> Step:
         raise RuntimeError("no engine today")

@@ -13,13 +13,13 @@ import msgspec
 import pytest
 from tests.inspect.doctor.machines import Machine, proc
 
-from midwatch.inspect.live import Live as Sources
 from midwatch.inspect.ours import Ours
-from midwatch.inspect.recover import Facts
-from midwatch.inspect.recover_apply import Done, Outcome, run, write
-from midwatch.inspect.recover_hands import Live, truncate
-from midwatch.inspect.recover_plan import Aim, Plan, Pressure, Step
+from midwatch.inspect.recover.apply import Done, Outcome, run, write
+from midwatch.inspect.recover.hands import Live, truncate
+from midwatch.inspect.recover.order import Facts
+from midwatch.inspect.recover.plan import Aim, Plan, Pressure, Step
 from midwatch.inspect.sources import Table
+from midwatch.inspect.sources.live import Live as Sources
 from midwatch.model.look import Leftover, Proc
 from midwatch.policy.defaults_inspect import RECOVER_RECORDS
 

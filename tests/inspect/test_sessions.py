@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from tests.inspect.doctor.machines import NOW, Machine, proc
 
-from midwatch.inspect import agents, sessions, trees
+from midwatch.inspect import agents
+from midwatch.inspect.look import sessions, trees
 from midwatch.inspect.ours import Ours
 from midwatch.model.look import Proc
 

@@ -6,9 +6,10 @@ import os
 import time
 from pathlib import Path
 
-from midwatch.inspect import agents, forecast, statesize
-from midwatch.inspect.live import Live
-from midwatch.inspect.looks import Look
+from midwatch.inspect import agents
+from midwatch.inspect.look import forecast, statesize
+from midwatch.inspect.look.past import Look
+from midwatch.inspect.sources.live import Live
 from midwatch.policy import defaults_inspect as d
 
 PACK = 'schema = 1\nname = "{0}"\ntitle = "{0}"\nprocess = []\n'

@@ -13,7 +13,7 @@ import pytest
 from tests.inspect.zoo import Scoped, Zoo, until
 
 from midwatch.inspect.sources import Table
-from midwatch.inspect.sweep import LinuxHands, Sweep
+from midwatch.inspect.sweep.ending import LinuxHands, Sweep
 from midwatch.model.look import Leftover, Proc
 
 real = pytest.mark.skipif(sys.platform != "linux", reason="pidfds")

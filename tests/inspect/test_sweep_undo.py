@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tests.inspect.played import proc
 
-from midwatch.inspect.live import Live
-from midwatch.inspect.sweep_undo import document, entries, write
+from midwatch.inspect.sources.live import Live
+from midwatch.inspect.sweep.undo import document, entries, write
 from midwatch.model.look import Leftover
 from midwatch.policy.defaults_inspect import SWEEP_UNDO, SWEEP_UNDO_BYTES
 

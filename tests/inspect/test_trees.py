@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.inspect.doctor.machines import NOW, proc
 
-from midwatch.inspect import agents, trees
+from midwatch.inspect import agents
+from midwatch.inspect.look import trees
 from midwatch.inspect.ours import Ours
 from midwatch.inspect.sources import Table
 from midwatch.model.look import Proc

@@ -18,10 +18,10 @@ import pytest
 from tests.inspect.animals import ANIMALS, OURS
 from tests.inspect.zoo import Scoped, Zoo, until
 
-from midwatch.inspect.leftovers import find, why_not
+from midwatch.inspect.leftovers.find import find, why_not
 from midwatch.inspect.ours import Ours
-from midwatch.inspect.recorded import Recorded
 from midwatch.inspect.sources import Table
+from midwatch.inspect.sources.recorded import Recorded
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pipes are looked at through /proc")
 
@@ -165,7 +165,7 @@ def test_a_launchd_job_of_a_recorded_mac(tmp_path: Path) -> None:
 
 def test_nothing_is_certain_in_a_recording(server_left: tuple[Zoo, Scoped, Table]) -> None:
     """Where the kernel cannot be asked, nothing is proven."""
-    from midwatch.inspect.leftovers_ends import Blind
+    from midwatch.inspect.leftovers.ends import Blind
 
     _, sources, table = server_left
     assert find(sources, table, OURS, ends=Blind(), young=0) == []

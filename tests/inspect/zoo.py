@@ -19,10 +19,10 @@ from typing import Any
 
 import psutil
 
-from midwatch.inspect.leftovers import find, why_not
-from midwatch.inspect.live import Live
+from midwatch.inspect.leftovers.find import find, why_not
 from midwatch.inspect.ours import Ours
 from midwatch.inspect.sources import Table
+from midwatch.inspect.sources.live import Live
 from midwatch.model.look import Leftover, Proc
 
 SERVER = "import signal, time\nsignal.signal(signal.SIGHUP, lambda *_: None)\ntime.sleep(600)\n"

@@ -172,9 +172,9 @@ def test_hidepid_is_told_and_the_rest_is_shown(tmp_path: Path) -> None:
         pytest.skip("no unshare here")
     code = (
         "import json, os\n"
-        "from midwatch.inspect import look, lookdoc\n"
-        "from midwatch.inspect.live import Live\n"
-        "from midwatch.inspect import leftovers\n"
+        "from midwatch.inspect.look import picture as look, document as lookdoc\n"
+        "from midwatch.inspect.sources.live import Live\n"
+        "from midwatch.inspect.leftovers.find import find as leftovers\n"
         "os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)\n"
         "print(json.dumps(lookdoc.document(look.look(Live()))))\n"
     )

@@ -14,14 +14,14 @@ from tests.inspect.zoo import Scoped, Zoo, until
 from tests.system.conftest import Instance, alive
 
 from midwatch.front.cli import recover
-from midwatch.inspect.leftovers import find
+from midwatch.inspect.leftovers.find import find
 from midwatch.inspect.ours import Ours
-from midwatch.inspect.recover import Facts, plan
-from midwatch.inspect.recover_apply import run
-from midwatch.inspect.recover_hands import Live
-from midwatch.inspect.recover_plan import Pressure
+from midwatch.inspect.recover.apply import run
+from midwatch.inspect.recover.hands import Live
+from midwatch.inspect.recover.order import Facts, plan
+from midwatch.inspect.recover.plan import Pressure
 from midwatch.inspect.sources import Table
-from midwatch.inspect.sweep import LinuxHands
+from midwatch.inspect.sweep.ending import LinuxHands
 from midwatch.model.look import Leftover
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="real leftovers are proven on Linux only")

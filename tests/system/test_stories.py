@@ -20,12 +20,11 @@ import pytest
 from tests.inspect.zoo import Scoped, Zoo, until
 from tests.system.conftest import Instance, alive
 
-from midwatch.inspect import procs
-from midwatch.inspect.leftovers import find
-from midwatch.inspect.live import Live
+from midwatch.inspect.leftovers.find import find
 from midwatch.inspect.ours import Ours
-from midwatch.inspect.sources import Table
-from midwatch.inspect.sweep import Ended, LinuxHands, Sweep
+from midwatch.inspect.sources import Table, procs
+from midwatch.inspect.sources.live import Live
+from midwatch.inspect.sweep.ending import Ended, LinuxHands, Sweep
 from midwatch.machine.linux import procfs
 from midwatch.machine.linux.counters import Counters
 from midwatch.model.look import Leftover

@@ -18,8 +18,8 @@ from tests.system.conftest import Instance, alive, kill
 
 from midwatch.front.cli import instances
 from midwatch.front.cli.owning import gather
-from midwatch.inspect.leftovers import find, why_not
-from midwatch.inspect.live import Live
+from midwatch.inspect.leftovers.find import find, why_not
+from midwatch.inspect.sources.live import Live
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pipes are looked at through /proc")
 

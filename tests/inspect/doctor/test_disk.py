@@ -12,7 +12,7 @@ from tests.inspect.doctor.machines import Machine, ctx
 
 from midwatch.inspect.doctor import disk
 from midwatch.inspect.doctor.run import run
-from midwatch.inspect.live import Live
+from midwatch.inspect.sources.live import Live
 
 G = 1 << 30
 

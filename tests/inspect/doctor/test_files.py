@@ -10,7 +10,7 @@ from tests.inspect.doctor.machines import Machine, ctx, proc
 
 from midwatch.inspect.doctor import files
 from midwatch.inspect.doctor.run import run
-from midwatch.inspect.live import Live
+from midwatch.inspect.sources.live import Live
 
 LIMITS = "Max open files            256                  256                  files\n"
 

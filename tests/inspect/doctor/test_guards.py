@@ -6,7 +6,7 @@ from tests.inspect.doctor.machines import Machine, ctx
 
 from midwatch.inspect.doctor import guards
 from midwatch.inspect.doctor.run import run
-from midwatch.inspect.live import Live
+from midwatch.inspect.sources.live import Live
 
 
 def test_the_daemons_rungs_are_told(machine: Machine) -> None:

@@ -14,7 +14,7 @@ from tests.inspect.doctor.machines import NOW, Machine, ctx, proc
 
 from midwatch.inspect.doctor import locks
 from midwatch.inspect.doctor.run import run
-from midwatch.inspect.live import Live
+from midwatch.inspect.sources.live import Live
 from midwatch.model.look import Checked
 from midwatch.policy import defaults_inspect as figures
 

@@ -12,7 +12,7 @@ from tests.inspect.doctor.machines import Machine, ctx, proc
 
 from midwatch.inspect.doctor import duplicates
 from midwatch.inspect.doctor.run import run
-from midwatch.inspect.live import Live
+from midwatch.inspect.sources.live import Live
 
 MB = 10**6
 

@@ -13,9 +13,9 @@ from tests.inspect.doctor.machines import NOW, Machine, ctx, proc
 
 from midwatch.inspect.doctor import tasks
 from midwatch.inspect.doctor.run import run
-from midwatch.inspect.live import Live
-from midwatch.inspect.recorded import Recorded
 from midwatch.inspect.sources import Table
+from midwatch.inspect.sources.live import Live
+from midwatch.inspect.sources.recorded import Recorded
 from midwatch.model.look import Checked, Leftover
 
 GIB = 1 << 30

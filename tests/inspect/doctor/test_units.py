@@ -16,7 +16,7 @@ from midwatch.inspect.doctor import units
 from midwatch.inspect.doctor.check import Watched
 from midwatch.inspect.doctor.parts import listeners
 from midwatch.inspect.doctor.run import run
-from midwatch.inspect.live import Live
+from midwatch.inspect.sources.live import Live
 from midwatch.model.look import Checked
 from midwatch.policy import defaults_inspect as figures
 

@@ -12,7 +12,7 @@ from tests.inspect.doctor.machines import Machine, ctx, proc
 
 from midwatch.inspect.doctor import wal
 from midwatch.inspect.doctor.run import run
-from midwatch.inspect.live import Live
+from midwatch.inspect.sources.live import Live
 from midwatch.model.look import Checked
 
 MIB = 1 << 20

@@ -15,8 +15,8 @@ from tests.inspect.doctor.machines import Machine, ctx, proc
 from midwatch.inspect.doctor import churn, storms
 from midwatch.inspect.doctor.parts import watching
 from midwatch.inspect.doctor.run import run
-from midwatch.inspect.live import Live
 from midwatch.inspect.sources import Table
+from midwatch.inspect.sources.live import Live
 from midwatch.model.look import Checked, Proc
 from midwatch.policy import defaults_inspect as figures
 

@@ -16,7 +16,7 @@ from midwatch.inspect import containers
 from midwatch.inspect.containers import NoEngine, Picture, Target, kernellog, stop
 from midwatch.inspect.doctor.check import Check, Context
 from midwatch.inspect.doctor.containers import ceiling, limits, stacks, unhealthy
-from midwatch.inspect.live import Live
+from midwatch.inspect.sources.live import Live
 from midwatch.model.look import Checked
 from midwatch.policy import defaults_inspect as figures
 

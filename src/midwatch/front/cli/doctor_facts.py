@@ -17,8 +17,8 @@ from midwatch.front.cli.declare import Failure, Usage
 from midwatch.front.cli.owning import gather
 from midwatch.inspect.doctor.check import Context, Watched
 from midwatch.inspect.doctor.parts import trees
-from midwatch.inspect.live import Live
-from midwatch.inspect.recorded import Recorded
+from midwatch.inspect.sources.live import Live
+from midwatch.inspect.sources.recorded import Recorded
 from midwatch.model.service import ServiceSpec
 
 

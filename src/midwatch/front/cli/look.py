@@ -16,9 +16,9 @@ from midwatch.front.cli.declare import JSON, Verb
 from midwatch.front.cli.looknext import advice
 from midwatch.front.cli.lookscreen import screen
 from midwatch.front.cli.render import coloured, say_json, width
-from midwatch.inspect.live import Live
-from midwatch.inspect.look import Given, look
-from midwatch.inspect.lookdoc import document
+from midwatch.inspect.look.document import document
+from midwatch.inspect.look.picture import Given, look
+from midwatch.inspect.sources.live import Live
 
 
 def _run(json: bool) -> int:

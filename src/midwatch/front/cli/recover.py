@@ -18,17 +18,17 @@ from midwatch.front.cli.declare import JSON, Failure, Opt, Usage, Verb
 from midwatch.front.cli.owning import gather
 from midwatch.front.cli.recover_screen import outcome_lines, plan_lines
 from midwatch.front.cli.render import plain, say_json, size, width
-from midwatch.inspect.leftovers import find
-from midwatch.inspect.live import Live as Machine
+from midwatch.inspect.leftovers.find import find
 from midwatch.inspect.ours import Ours
-from midwatch.inspect.recorded import Recorded
-from midwatch.inspect.recover import ORDER, Facts, Service, plan
-from midwatch.inspect.recover_apply import Outcome, run, write
-from midwatch.inspect.recover_hands import Live
-from midwatch.inspect.recover_measure import measure
-from midwatch.inspect.recover_plan import Plan, Pressure, Step
+from midwatch.inspect.recover.apply import Outcome, run, write
+from midwatch.inspect.recover.hands import Live
+from midwatch.inspect.recover.measure import measure
+from midwatch.inspect.recover.order import ORDER, Facts, Service, plan
+from midwatch.inspect.recover.plan import Plan, Pressure, Step
 from midwatch.inspect.sources import Sources, Table
-from midwatch.inspect.sweep import hands
+from midwatch.inspect.sources.live import Live as Machine
+from midwatch.inspect.sources.recorded import Recorded
+from midwatch.inspect.sweep.ending import hands
 from midwatch.model.look import Leftover
 from midwatch.record.redact import redact_value
 

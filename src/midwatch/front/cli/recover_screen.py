@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from midwatch.front.cli.render import plain, size, wrap
-from midwatch.inspect.recover_apply import Outcome
-from midwatch.inspect.recover_plan import Aim, Plan, Pressure, Step
+from midwatch.inspect.recover.apply import Outcome
+from midwatch.inspect.recover.plan import Aim, Plan, Pressure, Step
 from midwatch.record.redact import redact
 
 _AIMS = 6  # targets shown of one step; --json has them all

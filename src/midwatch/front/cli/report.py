@@ -18,9 +18,9 @@ from midwatch.front.cli.declare import JSON, Arg, Failure, Opt, Usage, Verb
 from midwatch.front.cli.render import cut, plain, say_json, size, table, width
 from midwatch.inspect.doctor import registry, run
 from midwatch.inspect.doctor.check import Context
-from midwatch.inspect.live import Live
 from midwatch.inspect.ours import Ours
 from midwatch.inspect.report import bundle, known, scrub
+from midwatch.inspect.sources.live import Live
 from midwatch.model.look import Checked
 from midwatch.record.files import write_fresh
 

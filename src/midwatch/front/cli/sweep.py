@@ -17,14 +17,14 @@ from midwatch.front.cli.jobs import seconds
 from midwatch.front.cli.owning import gather
 from midwatch.front.cli.render import plain, say_json, size, width
 from midwatch.front.cli.sweep_screen import done_lines, found_lines, row
-from midwatch.inspect import leftovers_kinds
-from midwatch.inspect.leftovers import find, why_not
-from midwatch.inspect.live import Live
+from midwatch.inspect.leftovers import kinds as leftovers_kinds
+from midwatch.inspect.leftovers.find import find, why_not
 from midwatch.inspect.ours import Ours, lineage
-from midwatch.inspect.recover_measure import measure
+from midwatch.inspect.recover.measure import measure
 from midwatch.inspect.sources import Sources, Table
-from midwatch.inspect.sweep import Ended, Sweep, hands
-from midwatch.inspect.sweep_undo import entries, write
+from midwatch.inspect.sources.live import Live
+from midwatch.inspect.sweep.ending import Ended, Sweep, hands
+from midwatch.inspect.sweep.undo import entries, write
 from midwatch.model.look import Leftover
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from midwatch.front.cli.render import cut, duration, plain, size, wrap
 from midwatch.inspect.sources import Table
-from midwatch.inspect.sweep import Ended
+from midwatch.inspect.sweep.ending import Ended
 from midwatch.model.look import Leftover
 from midwatch.record.redact import redact
 

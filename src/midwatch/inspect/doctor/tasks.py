@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from midwatch.inspect import trees
 from midwatch.inspect.agents import load
 from midwatch.inspect.doctor.check import Check, Context
 from midwatch.inspect.doctor.parts import naming
-from midwatch.inspect.leftovers import find
-from midwatch.inspect.sessions import Session, sessions
+from midwatch.inspect.leftovers.find import find
+from midwatch.inspect.look import trees
+from midwatch.inspect.look.sessions import Session, sessions
 from midwatch.model.look import Checked, Leftover, Status
 from midwatch.model.units import format_bytes, format_seconds
 from midwatch.policy import defaults_inspect as figures

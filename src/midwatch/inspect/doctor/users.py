@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from midwatch.inspect import trees
 from midwatch.inspect.agents import load
 from midwatch.inspect.doctor.check import Check, Context, Missing
 from midwatch.inspect.doctor.parts import limit, naming
+from midwatch.inspect.look import trees
 from midwatch.model.look import Checked, Offender, Status
 from midwatch.model.units import format_bytes
 from midwatch.policy import defaults_inspect as figures

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from midwatch.inspect.doctor.check import Check, Context
 from midwatch.inspect.doctor.parts import descriptors, naming
-from midwatch.inspect.forecast_files import wal_state
+from midwatch.inspect.look.forecast_files import wal_state
 from midwatch.model.look import Checked, Offender
 from midwatch.model.units import format_bytes
 from midwatch.policy import defaults_inspect as figures

@@ -10,8 +10,8 @@ import re
 import time
 from typing import NamedTuple
 
-from midwatch.inspect import descriptors as opened
 from midwatch.inspect.doctor.check import Context, Missing
+from midwatch.inspect.sources import descriptors as opened
 from midwatch.policy import defaults_inspect as figures
 
 _LOCK = re.compile(r"^lock:\s+\d+: (\w+)\s+\w+\s+(\w+)\s+(-?\d+) ", re.MULTILINE)

@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from midwatch.inspect import looks
+from midwatch.inspect.look import past as looks
 from midwatch.policy import defaults_inspect as figures
 
 State = Literal["calm", "warn", "danger"]

@@ -11,11 +11,11 @@ import sys
 from functools import cache
 
 from midwatch.inspect.agents import Packs, load
-from midwatch.inspect.leftovers_ends import Blind, Ends, Kernel
-from midwatch.inspect.leftovers_piles import piles
-from midwatch.inspect.leftovers_proof import Judge, Owned, Proven
+from midwatch.inspect.leftovers.ends import Blind, Ends, Kernel
+from midwatch.inspect.leftovers.piles import piles
+from midwatch.inspect.leftovers.proof import Judge, Owned, Proven
+from midwatch.inspect.leftovers.protect import Guard
 from midwatch.inspect.ours import Ours
-from midwatch.inspect.protect import Guard
 from midwatch.inspect.sources import Sources, Table
 from midwatch.model.look import Leftover
 from midwatch.policy.defaults_inspect import SWEEP_YOUNG

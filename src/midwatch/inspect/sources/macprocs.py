@@ -10,8 +10,8 @@ import os
 import struct
 import time
 
-from midwatch.inspect.procs import ARGV_BYTES
 from midwatch.inspect.sources import Table
+from midwatch.inspect.sources.procs import ARGV_BYTES
 from midwatch.machine.macos import structs
 from midwatch.machine.macos.libproc import Libproc
 from midwatch.model.look import Proc

@@ -19,8 +19,7 @@ import threading
 import time
 from typing import Literal
 
-from midwatch.inspect import procs
-from midwatch.inspect.sources import READ_BYTES, RUN_SECONDS, Ran, Table
+from midwatch.inspect.sources import READ_BYTES, RUN_SECONDS, Ran, Table, procs
 from midwatch.model.look import Proc
 from midwatch.policy import defaults_inspect as figures
 
@@ -103,7 +102,7 @@ class Live:
 
     def _look(self) -> Table:
         if self.platform == "darwin":
-            from midwatch.inspect import macprocs
+            from midwatch.inspect.sources import macprocs
             from midwatch.machine.macos.libproc import Libproc
 
             return macprocs.table(Libproc())

@@ -14,9 +14,9 @@ from typing import Any
 
 import msgspec
 
-from midwatch.inspect import deathlogs
-from midwatch.inspect.deathlogs import Death
-from midwatch.inspect.hostfacts import uptime
+from midwatch.inspect.look import deathlogs
+from midwatch.inspect.look.deathlogs import Death
+from midwatch.inspect.look.hostfacts import uptime
 from midwatch.inspect.sources import Sources
 from midwatch.policy import defaults_inspect as figures
 

@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 
 from midwatch.inspect.argv import label
-from midwatch.inspect.deathlogs import Death
-from midwatch.inspect.forecast import Level
-from midwatch.inspect.look import CODES, Look
-from midwatch.inspect.sessions import Session
-from midwatch.inspect.trees import Tree
+from midwatch.inspect.look.deathlogs import Death
+from midwatch.inspect.look.forecast import Level
+from midwatch.inspect.look.picture import CODES, Look
+from midwatch.inspect.look.sessions import Session
+from midwatch.inspect.look.trees import Tree
 from midwatch.model.look import Leftover, Proc
 from midwatch.record.redact import redact, redact_value
 

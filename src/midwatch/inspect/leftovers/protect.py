@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 
-from midwatch.inspect import leftovers_kinds as kinds
+from midwatch.inspect.leftovers import kinds
 from midwatch.inspect.ours import Ours, lineage
 from midwatch.inspect.sources import Sources, Table
 from midwatch.model.look import Proc

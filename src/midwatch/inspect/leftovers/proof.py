@@ -13,12 +13,12 @@ import time
 import msgspec
 
 from midwatch.inspect import argv
-from midwatch.inspect import leftovers_kinds as kinds
 from midwatch.inspect.agents import Known, Packs
-from midwatch.inspect.leftovers_clients import Clients
-from midwatch.inspect.leftovers_ends import Ends, Fd, State, descriptors, state
+from midwatch.inspect.leftovers import kinds
+from midwatch.inspect.leftovers.clients import Clients
+from midwatch.inspect.leftovers.ends import Ends, Fd, State, descriptors, state
+from midwatch.inspect.leftovers.protect import Guard
 from midwatch.inspect.ours import Ours, lineage
-from midwatch.inspect.protect import Guard
 from midwatch.inspect.sources import Sources, Table
 from midwatch.model.look import Proc
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import msgspec
 
-from midwatch.inspect import recover_steps as steps
 from midwatch.inspect.containers import Stack
-from midwatch.inspect.leftovers import find
+from midwatch.inspect.leftovers.find import find
 from midwatch.inspect.ours import Ours
-from midwatch.inspect.recover_measure import measure
-from midwatch.inspect.recover_plan import Plan, Step, choose
+from midwatch.inspect.recover import steps
+from midwatch.inspect.recover.measure import measure
+from midwatch.inspect.recover.plan import Plan, Step, choose
 from midwatch.inspect.sources import Sources, Table
 from midwatch.model.look import Leftover
 

@@ -15,25 +15,24 @@ from typing import Any, Literal
 
 import msgspec
 
-from midwatch.inspect import (
-    agents,
+from midwatch.inspect import agents
+from midwatch.inspect.containers import Quick, quick
+from midwatch.inspect.containers.together import Late, together
+from midwatch.inspect.look import (
     deaths,
-    descriptors,
     forecast,
     forecast_files,
     forecast_machine,
     hostfacts,
-    looks,
     loops,
+    past,
     sessions,
     statesize,
     trees,
 )
-from midwatch.inspect.containers import Quick, quick
-from midwatch.inspect.containers.together import Late, together
-from midwatch.inspect.deathlogs import Death
+from midwatch.inspect.look.deathlogs import Death
 from midwatch.inspect.ours import Ours
-from midwatch.inspect.sources import Sources, Table
+from midwatch.inspect.sources import Sources, Table, descriptors
 from midwatch.model.look import Leftover
 from midwatch.policy import defaults_inspect as figures
 
@@ -103,7 +102,7 @@ class _Seen(msgspec.Struct):
     given: Given
     table: Table
     packs: agents.Packs
-    kept: tuple[looks.Look, ...]
+    kept: tuple[past.Look, ...]
     until: float
     now: float
     notes: list[str] = []
@@ -143,10 +142,10 @@ def look(sources: Sources, ask: Callable[[], Given] | None = None, otherwise: Gi
 
 def _remembered(
     sources: Sources, given: Given, now: float
-) -> tuple[str, tuple[looks.Look, ...], agents.Packs]:
+) -> tuple[str, tuple[past.Look, ...], agents.Packs]:
     """What lies on the disk: this boot's name, the earlier looks, the packs."""
     boot = hostfacts.boot(sources)
-    return boot, looks.load(given.keep, boot, now) if given.keep else (), agents.load(given.packs)
+    return boot, past.load(given.keep, boot, now) if given.keep else (), agents.load(given.packs)
 
 
 def _first(sources: Sources, answers: list[Any], otherwise: Given) -> tuple[Table, Given, list[str]]:
@@ -182,12 +181,12 @@ def _trees(seen: _Seen) -> tuple[trees.Forest, list[sessions.Session], dict[tupl
         for tree in forest.trees
         if tree.agent is not None and tree.root.cpu_s is not None
     }
-    share = looks.shares(seen.kept, spent, seen.now)
+    share = past.shares(seen.kept, spent, seen.now)
     return forest, sessions.sessions(seen.sources, forest, share), spent
 
 
 def _leftovers(seen: _Seen) -> list[Leftover]:
-    from midwatch.inspect.leftovers import find
+    from midwatch.inspect.leftovers.find import find
 
     return find(seen.sources, seen.table, seen.given.ours, seen.packs)
 
@@ -211,7 +210,7 @@ def _folders(seen: _Seen) -> tuple[list[statesize.Folder], list[forecast.Level]]
 
 def _loops(seen: _Seen) -> loops.Jobs:
     def rate(key: str, value: float) -> float | None:
-        return looks.rate(seen.kept, key, value, seen.now, None)
+        return past.rate(seen.kept, key, value, seen.now, None)
 
     jobs = loops.find(seen.sources, seen.table, rate, seen.until - 0.2)
     jobs.loops = loops.ours(seen.given.rows) + jobs.loops
@@ -274,8 +273,8 @@ def _judged(done: Look, found: dict[str, Any], seen: _Seen, boot: str) -> None:
     if seen.given.keep and not seen.sources.recorded:
         counts = {} if isinstance(jobs, Exception) else jobs.counts
         numbers = {**forecast.numbers(done.forecasts, spent), **counts}
-        new = looks.Look(seen.now, boot, numbers)
-        (problem,) = together([partial(looks.save, seen.given.keep, seen.kept, new)], figures.LOOK_SAVE)
+        new = past.Look(seen.now, boot, numbers)
+        (problem,) = together([partial(past.save, seen.given.keep, seen.kept, new)], figures.LOOK_SAVE)
         done.missing += (
             [problem if isinstance(problem, str) else _why("this look", problem)] if problem else []
         )

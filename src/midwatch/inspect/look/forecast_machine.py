@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from midwatch.inspect.forecast import Level, State
+from midwatch.inspect.look.forecast import Level, State
 from midwatch.inspect.sources import Sources, Table
 from midwatch.policy import defaults_inspect as figures
 

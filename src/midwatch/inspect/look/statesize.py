@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from midwatch.inspect.agents import Packs
-from midwatch.inspect.forecast import Level, State
+from midwatch.inspect.look.forecast import Level, State
 from midwatch.inspect.sources import Sources
 from midwatch.policy import defaults_inspect as figures
 

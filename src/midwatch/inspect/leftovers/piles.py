@@ -10,10 +10,10 @@ from __future__ import annotations
 import time
 
 from midwatch.inspect import argv
-from midwatch.inspect import leftovers_kinds as kinds
 from midwatch.inspect.agents import HELPERS, Known, Packs
+from midwatch.inspect.leftovers import kinds
+from midwatch.inspect.leftovers.protect import Guard
 from midwatch.inspect.ours import lineage
-from midwatch.inspect.protect import Guard
 from midwatch.inspect.sources import Sources, Table
 from midwatch.model.look import Leftover, Proc
 from midwatch.policy.defaults_inspect import SWEEP_BATCH, SWEEP_PILE

@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from midwatch.inspect.recover_plan import Plan, Pressure, Step
+from midwatch.inspect.recover.plan import Plan, Pressure, Step
 from midwatch.policy.defaults_inspect import RECOVER_RECORDS
 from midwatch.record.files import make_folder, replace
 from midwatch.record.redact import redact_value

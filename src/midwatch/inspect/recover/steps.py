@@ -10,14 +10,14 @@ import shlex
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from midwatch.inspect.leftovers_kinds import AGENT
-from midwatch.inspect.recover_plan import Aim, Step
+from midwatch.inspect.leftovers.kinds import AGENT
+from midwatch.inspect.recover.plan import Aim, Step
 from midwatch.inspect.sources import Sources, Table
 from midwatch.model.look import Leftover
 from midwatch.policy.defaults_inspect import RECOVER_CACHE, RECOVER_WAL
 
 if TYPE_CHECKING:
-    from midwatch.inspect.recover import Facts, Service
+    from midwatch.inspect.recover.order import Facts, Service
 
 _LOOPING = ("backoff", "degraded")
 _STOPPED = ("stopped", "done", "gave_up", "held")
@@ -141,8 +141,8 @@ def vm(sources: Sources) -> Step | str:
 def sessions(sources: Sources, table: Table, facts: Facts) -> Step | str:
     """5: agents and browsers, listed and never closed."""
     from midwatch.inspect.agents import load
-    from midwatch.inspect.sessions import sessions as known
-    from midwatch.inspect.trees import grow
+    from midwatch.inspect.look.sessions import sessions as known
+    from midwatch.inspect.look.trees import grow
 
     found = [one for one in known(sources, grow(table, load(), facts.ours), {}) if one.agent.role in AGENT]
     idle = [one for one in found if one.activity == "idle"]

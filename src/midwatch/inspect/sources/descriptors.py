@@ -45,7 +45,7 @@ class Scan(msgspec.Struct):
 def scan(sources: Sources, procs: Iterable[Proc], until: float) -> Scan:
     """`until`: monotonic; what is not looked at by then is missing, and `cut` says so."""
     if sources.platform == "darwin":
-        from midwatch.inspect import macopen
+        from midwatch.inspect.sources import macopen
 
         return macopen.scan(sources, procs, until)
     found, left = Scan(), figures.LOOK_LINKS

@@ -10,9 +10,8 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from midwatch.inspect import descriptors
-from midwatch.inspect.descriptors import Open, Scan
-from midwatch.inspect.sources import Sources
+from midwatch.inspect.sources import Sources, descriptors
+from midwatch.inspect.sources.descriptors import Open, Scan
 from midwatch.machine.macos import structs
 from midwatch.machine.macos.libproc import Libproc
 from midwatch.model.look import Proc

@@ -13,9 +13,9 @@ from typing import Literal
 import msgspec
 
 from midwatch.inspect.agents import HELPERS, Known
+from midwatch.inspect.look.trees import Forest, Tree, total
 from midwatch.inspect.ours import lineage
 from midwatch.inspect.sources import Sources
-from midwatch.inspect.trees import Forest, Tree, total
 from midwatch.model.look import Proc
 from midwatch.model.sample import Quality
 from midwatch.policy import defaults_inspect as figures

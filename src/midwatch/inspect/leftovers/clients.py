@@ -7,7 +7,7 @@ tests/inspect/test_leftovers_clients.py.
 
 from __future__ import annotations
 
-from midwatch.inspect.leftovers_ends import Ends, Fd, reads
+from midwatch.inspect.leftovers.ends import Ends, Fd, reads
 from midwatch.inspect.sources import Sources
 from midwatch.machine.linux import procfs
 from midwatch.machine.linux.procfs import TcpSocket

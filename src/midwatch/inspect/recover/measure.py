@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from midwatch.inspect.doctor.check import Context, Missing
 from midwatch.inspect.doctor.pressure import CHECK
-from midwatch.inspect.recover_plan import Level, Pressure
+from midwatch.inspect.recover.plan import Level, Pressure
 from midwatch.inspect.sources import Sources
 from midwatch.policy.defaults_inspect import MEMORY_LEFT, RECOVER_MAC_FREE
 

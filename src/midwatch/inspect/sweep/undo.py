@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from midwatch.inspect.leftovers_kinds import environment
+from midwatch.inspect.leftovers.kinds import environment
 from midwatch.inspect.sources import Sources
 from midwatch.model.look import Leftover
 from midwatch.policy.defaults_inspect import SWEEP_UNDO, SWEEP_UNDO_BYTES

@@ -15,8 +15,7 @@ import os
 from datetime import datetime
 from typing import Literal, cast
 
-from midwatch.inspect import pstable
-from midwatch.inspect.sources import READ_BYTES, RUN_SECONDS, Ran, Table
+from midwatch.inspect.sources import READ_BYTES, RUN_SECONDS, Ran, Table, pstable
 
 
 class Recorded:

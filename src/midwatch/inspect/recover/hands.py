@@ -17,13 +17,13 @@ from pathlib import Path
 import msgspec
 
 from midwatch.inspect.containers import stop
-from midwatch.inspect.recover import Facts
-from midwatch.inspect.recover_apply import FOLDER, Done, State, tidy
-from midwatch.inspect.recover_plan import Aim, Step
+from midwatch.inspect.recover.apply import FOLDER, Done, State, tidy
+from midwatch.inspect.recover.order import Facts
+from midwatch.inspect.recover.plan import Aim, Step
 from midwatch.inspect.sources import Sources, Table
-from midwatch.inspect.sweep import Hands as Signals
-from midwatch.inspect.sweep import Sweep
-from midwatch.inspect.sweep_undo import entries, write
+from midwatch.inspect.sweep.ending import Hands as Signals
+from midwatch.inspect.sweep.ending import Sweep
+from midwatch.inspect.sweep.undo import entries, write
 from midwatch.model.look import Leftover
 from midwatch.policy.defaults_inspect import SWEEP_GRACE
 from midwatch.record.files import make_folder, write_fresh

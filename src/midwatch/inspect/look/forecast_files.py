@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from midwatch.inspect.argv import label
-from midwatch.inspect.descriptors import Open, Scan
-from midwatch.inspect.forecast import Level, State
+from midwatch.inspect.look.forecast import Level, State
 from midwatch.inspect.sources import Sources
+from midwatch.inspect.sources.descriptors import Open, Scan
 from midwatch.model.look import Proc
 from midwatch.model.units import format_bytes
 from midwatch.policy import defaults as core
