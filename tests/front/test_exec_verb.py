@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from tests.front.conftest import Done
 
+import midwatch
+
 Cli = Callable[..., Done]
 # design.md 6: what scripts rely on
 FIELDS = {
@@ -159,3 +161,38 @@ def test_a_reader_that_leaves_is_no_failure(home: Path) -> None:
     script = f"{sys.executable} -m midwatch exec -- seq 1 9000 | head -1"
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True, timeout=30)
     assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+def exec_in_a_shell(home: Path, line: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    """`$M` in the line is midwatch."""
+    source = str(Path(midwatch.__file__).parents[1])
+    env = {**os.environ, "M": f"{sys.executable} -m midwatch", "PYTHONPATH": source, **environment}
+    return subprocess.run(["sh", "-c", line], env=env, cwd=home, capture_output=True, timeout=50, check=False)
+
+
+def test_what_our_caller_closed_is_dev_null(home: Path) -> None:
+    """A pipe of ours that became descriptor 0 was the command's stdin: it waited for its own output."""
+    done = exec_in_a_shell(home, "$M exec --timeout 20s --stdin -- cat <&-")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    for closed in (">&-", "<&- >&- 2>&-"):
+        done = exec_in_a_shell(home, f"$M exec -- sh -c 'echo hi; echo seen > seen' {closed}")
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+        assert (home / "seen").read_text() == "seen\n"
+
+
+def test_text_is_utf8_whatever_the_locale(home: Path) -> None:
+    """Pages and matches were an error of our own under Latin-1; a file name may be no text at all."""
+    (home / "uni.txt").write_text("h\u00e9\U0001f600 needle\n")
+    (home / os.fsdecode(b"odd\xff.txt")).write_text("needle\n")
+    for how in ("", "--json"):
+        done = exec_in_a_shell(home, f"$M exec --search needle {how} .", PYTHONIOENCODING="latin-1")
+        assert done.returncode == 0, done.stderr
+        assert "h\u00e9\U0001f600" in done.stdout.decode()
+        assert not how or json.loads(done.stdout)["matches"] == 2
+
+
+def test_a_folder_that_was_deleted_is_named(home: Path) -> None:
+    """'cannot use: No such file or directory' said neither what nor what to do."""
+    done = exec_in_a_shell(home, "mkdir gone; cd gone; rmdir ../gone; $M exec -- echo hi; $M exec --search x; true")
+    assert done.stdout.decode().startswith("[midwatch: not started: the current folder does not exist any more")
+    assert "the current folder does not exist any more" in done.stderr.decode()

@@ -20,6 +20,7 @@ _KIN = {"status": "ps", "list": "ps", "ls": "ps", "top": "ps", "kill": "stop", "
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command line and return its exit code."""
+    _streams()
     words = list(sys.argv[1:] if argv is None else argv)
     verb = words[0] if words and words[0] in VERBS else ""
     try:
@@ -34,6 +35,20 @@ def main(argv: list[str] | None = None) -> int:
         if os.environ.get("MIDWATCH_DEBUG") == "1" and not isinstance(error, Failure):
             raise
         return _report(verb, words, error)
+
+
+def _streams() -> None:
+    """Three open files, whatever our caller closed: the first thing that we open must not become our stdout. What is
+    written is UTF-8 whatever the locale is, and a name that is not even that is no failure."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) < 3:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def _dispatch(words: list[str]) -> int:
@@ -142,9 +157,19 @@ def told(error: Exception) -> tuple[int, list[str]]:
     if isinstance(code, int):
         return code, [str(error)]
     if isinstance(error, OSError):
-        where = f" {error.filename}" if error.filename else ""
-        return 1, [f"cannot use{where}: {error.strerror or error}"]
+        return 1, [_refused(error)]
     return 1, [f"an error of our own ({kind}: {error}); please report it; MIDWATCH_DEBUG=1 shows where"]
+
+
+def _refused(error: OSError) -> str:
+    """What the system refused, in words."""
+    if error.filename:
+        return f"cannot use {error.filename}: {error.strerror or error}"
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return "the current folder does not exist any more; change to another one"
+    return f"the system refused: {error.strerror or error}"
 
 
 def _reader_left() -> int:
