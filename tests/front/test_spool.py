@@ -161,4 +161,28 @@ def test_every_option_belongs_somewhere() -> None:
     from midwatch.front.cli import spool as module
 
     taken: set[Any] = set().union(*module._FOR.values())
-    assert {opt.dest for opt in VERB.opts} - {"json"} == taken
+    assert {opt.dest for opt in VERB.opts} - {"json", "session"} == taken
+
+
+def test_a_session_sees_its_own(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was kept for a token is unknown to another one; without a token the owner sees all."""
+    limits = Limits(spool_free=1)
+    refs = []
+    for token in ("mine", "other"):
+        writer = Store(home / "spool", limits, session=token).begin(command=["make"])
+        writer.write(b"text\n")
+        refs.append(writer.close({}).ref)
+    assert spool("read", refs[0], "--session", "mine") == 0
+    with pytest.raises(Failure, match="no spool") as caught:
+        spool("read", refs[1], "--session", "mine")
+    assert caught.value.code == 2
+    capsys.readouterr()
+    assert spool("list", "--session", "other", "--json") == 0
+    assert [one["ref"] for one in json.loads(capsys.readouterr().out)["spools"]] == [refs[1]]
+    assert spool("read", refs[0]) == spool("read", refs[1]) == 0
+
+
+def test_json_offers_the_same_command(ref: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """By line on by line, as the text does."""
+    assert spool("read", ref, "--line", "10", "--count", "2", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["notice"].endswith(f"{ref} --line 12]")

@@ -20,14 +20,14 @@ _ACTIONS = ("read", "search", "info", "tail", "release", "list")
 _POLL = 0.2
 
 
-def _run(words: list[str], json: bool, **given: Any) -> int:
+def _run(words: list[str], json: bool, session: str | None, **given: Any) -> int:
     action, *rest = words or ["list"]
     if action not in _ACTIONS:
         raise Usage(f"there is no 'spool {action}'; one of {', '.join(_ACTIONS)}; nothing was done")
     _only(action, given)
     from midwatch.bounded.spool import SpoolError, Store
 
-    store = Store()
+    store = Store(session=session)
     try:
         if action == "list":
             return _list(store, rest, json)
@@ -65,20 +65,21 @@ def _one(action: str, rest: list[str]) -> str:
 
 def _read(store: Store, rest: list[str], json: bool, given: dict[str, Any]) -> int:
     page = store.read(_one("read", rest), **{name: given[name] for name in _FOR["read"] if given[name] is not None})
+    by_line = given["line"] is not None and not given["column"]
     if json:
-        say_json(_fields(page))
+        say_json(_fields(page, by_line=by_line))
     elif given["raw"]:
         sys.stdout.buffer.write(page.data)
         print(_notice(page, raw=True), file=sys.stderr)
     else:
-        _show(page, by_line=given["line"] is not None and not given["column"])
+        _show(page, by_line=by_line)
     return 0
 
 
-def _fields(page: Page) -> dict[str, Any]:
+def _fields(page: Page, *, by_line: bool = False) -> dict[str, Any]:
     import msgspec
 
-    return {**msgspec.to_builtins(page), "notice": _notice(page)}
+    return {**msgspec.to_builtins(page), "notice": _notice(page, by_line=by_line)}
 
 
 def _notice(page: Page, *, raw: bool = False, by_line: bool = False) -> str:
@@ -229,6 +230,7 @@ VERB = Verb(
         Opt("most", ("--max",), "search: at most so many matches.", "int", "N"),
         Opt("lines", ("-n", "--lines"), "tail: so many lines.", "int", "N"),
         Opt("follow", ("-f", "--follow"), "tail: go on until its command has ended."),
+        Opt("session", ("--session",), "Only what 'exec --session TOKEN' has kept.", "text", "TOKEN"),
         JSON,
     ),
     arg=Arg("words", "[ACTION] [REF]", "read, search, info, tail, release or list; then a reference.", many=True),
