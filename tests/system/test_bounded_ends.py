@@ -269,3 +269,43 @@ def test_a_child_that_cannot_be_killed_is_not_waited_for(monkeypatch: pytest.Mon
     while Path(f"/proc/{result.left[0]}").exists() and time.monotonic() < until:
         run(["true"])  # the next run reaps it
     assert not Path(f"/proc/{result.left[0]}").exists()
+
+
+def test_a_folder_that_cannot_be_looked_at_costs_the_spool_only(tmp_path: Path) -> None:
+    """Another user's, or a name that is too long: was an OSError before anything ran."""
+    result = run(["seq", "1", "20000"], folder=tmp_path / ("x" * 300) / "spool")
+    assert (result.ok, result.spool) == (True, None)
+    assert result.spool_why.startswith("no spool could be made: cannot use the spool folder")
+
+
+def test_a_folder_that_was_deleted_is_no_exception(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that cannot be started is a Result."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gone").mkdir()
+    os.chdir("gone")
+    (tmp_path / "gone").rmdir()
+    result = run(["true"])
+    assert (result.state, result.reason, result.code) == ("failed", "ENOENT", 127)
+    assert "the current folder does not exist any more" in result.text
+    assert run(["true"], cwd=tmp_path).ok
+
+
+def test_arguments_that_are_none_leave_nothing() -> None:
+    """Whatever is refused after a run was entered in the book is struck out again."""
+    used = machinery()[0].book._used
+    before = set(used)
+    for env in ({"A=B": "1"}, {"A": "b\0c"}, {"A": 1}):
+        with pytest.raises((ValueError, TypeError)):
+            run("true", env=env)  # type: ignore[arg-type]
+    assert used == before
+    for words in (b"ls", [b"ls"], [1], [], "echo a\0b"):
+        with pytest.raises(ValueError, match="cmd"):
+            run(words)  # type: ignore[arg-type]
+
+
+def test_a_closed_stdin_is_refused() -> None:
+    """Its number could be one of our pipes a moment later: the command would read its own output."""
+    number = os.dup(0)
+    os.close(number)
+    with pytest.raises(ValueError, match=f"stdin is descriptor {number}, which is not open"):
+        run("cat", stdin=number)

@@ -80,8 +80,10 @@ class Child:
         self._trace = machinery.book.open()
         try:
             self._popen = self._start(order, env, target.exe)
-        except OSError as error:
+        except BaseException as error:
             self._forget()
+            if not isinstance(error, OSError):
+                raise  # a ValueError for its environment, Ctrl-C
             raise CannotStart(_name(error), f"cannot start {order.argv[0]!r}: {error.strerror}") from None
 
     def _start(self, order: Order, env: dict[str, str], exe: str) -> subprocess.Popen[bytes]:

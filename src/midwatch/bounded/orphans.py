@@ -11,6 +11,8 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _SET_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
 _PAUSE = 0.005  # s
@@ -18,13 +20,25 @@ _adopting = False
 helpers: set[int] = set()  # children of ours that are none of the command's
 
 
-def adopt() -> None:
-    """From now on orphans below this process are its children."""
+@contextmanager
+def adopting() -> Iterator[None]:
+    """Meanwhile orphans below this process become its children. Who is its child already (a job of the shell that has
+    become this program) is none of the command's.
+    """
     global _adopting  # noqa: PLW0603  a property of the process, as the kernel's own flag
-    if sys.platform == "linux":
-        import ctypes
+    if sys.platform != "linux":
+        yield
+        return
+    import ctypes
 
-        _adopting = ctypes.CDLL(None).prctl(_SET_SUBREAPER, 1, 0, 0, 0) == 0
+    prctl = ctypes.CDLL(None).prctl
+    helpers.update(_children())
+    _adopting = prctl(_SET_SUBREAPER, 1, 0, 0, 0) == 0
+    try:
+        yield
+    finally:
+        prctl(_SET_SUBREAPER, 0, 0, 0, 0)
+        _adopting = False
 
 
 def end(main: int, seconds: float) -> None:

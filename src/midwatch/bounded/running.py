@@ -65,7 +65,11 @@ def run(
     if idle_timeout is not None:
         idle_timeout = checked_timeout("idle_timeout", idle_timeout, limits)
     timeout = limits.timeout_most if timeout is None else checked_timeout("timeout", timeout, limits)
-    where = os.path.abspath(os.fspath(cwd) if cwd is not None else os.curdir)
+    try:
+        where = os.path.abspath(os.fspath(cwd) if cwd is not None else os.curdir)
+    except FileNotFoundError:
+        why = "the current folder does not exist any more; give another `cwd`"
+        return _failed(words, "", CannotStart("ENOENT", why))
     again = Again(Store(Path(folder) if folder else None, limits, session=session) if spool else None, words, where)
     with Stdin(stdin) as given:
         order = Order(words, where, os.environ if env is None else env, streams == "split", given.fd, memory)
@@ -122,7 +126,7 @@ def _run(order: Order, bounds: Bounds, limits: Limits, again: Again, cancel: Can
     try:
         child = Child(order, host)
     except CannotStart as error:
-        return _failed(order, error)
+        return _failed(order.argv, order.cwd, error)
     split = len(child.outs) > 1
     read = d.READ_BUFFER // len(child.outs)
     tapes = [Tape(limits.inline_cap, limits.tail * d.TAIL_RAW, read, count=split) for _ in child.outs]
@@ -157,18 +161,17 @@ def _told(words: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(word.encode("utf-8", "replace").decode() for word in words)
 
 
-def _failed(order: Order, error: CannotStart) -> Result:
+def _failed(words: tuple[str, ...], cwd: str, error: CannotStart) -> Result:
     line = notice.write(notice.ended("failed", None, None, str(error)), (), 0, 0, notice.Kept(None, True), ())
     return Result(
         state="failed", reason=error.error, message=str(error), text=line + "\n", notice=line,
-        command=_told(order.argv), cwd=_told((order.cwd,))[0],
+        command=_told(words), cwd=_told((cwd,))[0],
     )  # fmt: skip
 
 
 def _words(cmd: Command) -> tuple[str, ...]:
-    if isinstance(cmd, str):
-        return "/bin/sh", "-c", cmd
-    words = tuple(os.fspath(word) for word in cmd)
+    given = ("/bin/sh", "-c", cmd) if isinstance(cmd, str) else tuple(cmd)
+    words = tuple(os.fspath(word) if isinstance(word, os.PathLike) else word for word in given)
     if not words or not all(isinstance(word, str) for word in words):
         raise ValueError("cmd is a list of words (texts), the program first; or one text for /bin/sh")
     if any("\0" in word for word in words):

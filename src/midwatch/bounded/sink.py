@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from midwatch.bounded.flood import Flood
 from midwatch.bounded.limits import DEFAULTS, Limits
 from midwatch.bounded.spool import SpoolInfo, Writer
 from midwatch.bounded.tape import Tape
 from midwatch.policy import defaults_bounded as d
+
+if TYPE_CHECKING:
+    from midwatch.bounded.flood import Flood
 
 
 class Sink:
@@ -81,6 +84,8 @@ class Sink:
         writer, ring = self._writer, self._limits.spool_tail
         if self._folder is None or writer is None or writer.why or self._total < self._limits.spool_cap:
             return False
+        from midwatch.bounded.flood import Flood  # it takes ctypes, and few runs are floods
+
         folder, self._folder = self._folder, None  # once
         try:
             room = os.statvfs(folder)

@@ -26,6 +26,16 @@ class Stdin:
             self.fd = given
         elif given is not None:
             self.fd = given.fileno()
+        if self.fd is not None:
+            self._check(self.fd)
+
+    @staticmethod
+    def _check(fd: int) -> None:
+        """Before we open anything: a number that is closed now could be one of our pipes a moment later."""
+        try:
+            os.fstat(fd)
+        except OSError:
+            raise ValueError(f"stdin is descriptor {fd}, which is not open") from None
 
     def __enter__(self) -> Self:
         return self

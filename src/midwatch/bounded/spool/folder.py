@@ -2,7 +2,7 @@
 
 Opened anew for each operation: nothing is inherited by a fork, no descriptor is held between calls. One lock file, held
 for milliseconds, orders those who make, reserve and remove. Must not know what the files contain. Tests:
-tests/bounded/test_spool_folder.py.
+tests/bounded/test_spool_store.py.
 """
 
 from __future__ import annotations
@@ -57,8 +57,13 @@ class Folder:
                 raise SpoolError("folder", text) from None
 
     def exists(self) -> bool:
-        """Is there anything to read?"""
-        return self.path.is_dir()
+        """Is there anything to read? Raises SpoolError("folder") when that cannot be seen."""
+        try:
+            return stat.S_ISDIR(os.stat(self.path).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise SpoolError("folder", f"cannot use the spool folder {self.path}: {error.strerror}") from None
 
 
 def create(folder: int, name: str) -> int:

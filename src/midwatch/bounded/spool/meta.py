@@ -1,7 +1,7 @@
 """What is written beside a spool's data: whose it is, how it ended, why something is missing. And who owns it.
 
 `SpoolInfo` is both the file and what callers see. Must not know how data are laid out. Tests:
-tests/bounded/test_spool_meta.py.
+tests/bounded/test_spool_store.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Reading a spool: any stretch that is kept, and any line, without reading what lies between.
 
 A spool may be written while it is read: its header is read anew when a stretch came from the ring, and what was
-overwritten meanwhile counts as not there. Must not render. Tests: tests/bounded/test_spool_reader.py.
+overwritten meanwhile counts as not there. Must not render. Tests: tests/bounded/test_spool_pages.py.
 """
 
 from __future__ import annotations

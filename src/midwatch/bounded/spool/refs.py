@@ -2,7 +2,7 @@
 
 What a caller gives is checked for its form, hashed, and the hash is the name that is looked for: no reference, whatever
 is in it, can lead out of the folder, and listing the folder gives no reference away. Must not touch files. Tests:
-tests/bounded/test_spool_refs.py.
+tests/bounded/test_spool_store.py.
 """
 
 from __future__ import annotations

@@ -76,7 +76,8 @@ class Store:
                 self._tidy(folder, now)
                 fds = self._make(folder, name, info)
         except (SpoolError, OSError) as error:
-            return Writer.none(self._home, self.limits, f"no spool could be made: {error}")
+            why = error.strerror if isinstance(error, OSError) else error
+            return Writer.none(self._home, self.limits, f"no spool could be made: {why}")
         return Writer(self._home, self.limits, info, name, fds)
 
     def _make(self, folder: int, name: str, info: SpoolInfo) -> tuple[int, int]:
