@@ -115,3 +115,27 @@ def test_the_command_line_gets_who_hides_from_everything(tmp_path: Path) -> None
     words = [sys.executable, "-m", "midwatch", "exec", "--timeout", "2s", "--", "sh", "-c", f"{hide}; sleep 600"]
     assert subprocess.run(words, check=False, capture_output=True, timeout=30).returncode == 143
     assert gone(pid_in(tmp_path / "far"), 2)
+
+
+def test_a_job_of_the_shell_that_became_us_is_not_the_commands(tmp_path: Path) -> None:
+    """`sh -c 'JOB & exec midwatch exec ...'`: the job is our child from the first moment; it lives on."""
+    script = f'sleep 600 >/dev/null 2>&1 & echo $! > {tmp_path}/job; exec "$@"'
+    ours = [sys.executable, "-m", "midwatch", "exec", "--timeout", "0.3s", "--", "sleep", "60"]
+    words = ["sh", "-c", script, "sh", *ours]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    job = pid_in(tmp_path / "job")
+    try:
+        assert "timeout" in done.stdout, done.stdout + done.stderr
+        assert not gone(job, 0.5)
+    finally:
+        os.kill(job, signal.SIGKILL)
+
+
+def test_a_program_that_used_the_command_line_is_itself_again() -> None:
+    """Orphans below a process that called the command's function fall to it during the call only."""
+    code = (
+        "import ctypes, sys\nfrom midwatch.front.cli.main import main\n"
+        "main(['exec', '--', 'true'])\nheld = ctypes.c_int(9)\n"
+        "ctypes.CDLL(None).prctl(37, ctypes.byref(held), 0, 0, 0)\nsys.exit(held.value)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0

@@ -34,11 +34,10 @@ def _run(command: list[str], json: bool, search: str | None, **given: Any) -> in
         if given.pop(option):
             raise Usage(f"--{option.replace('_', '-')} is for --search only{_NOTHING}")
     from midwatch.bounded import Cancel, run
-    from midwatch.bounded.orphans import adopt
+    from midwatch.bounded.orphans import adopting
 
-    adopt()
     told: list[int] = []
-    with Cancel() as cancel, _heard(told, cancel.cancel):
+    with adopting(), Cancel() as cancel, _heard(told, cancel.cancel):
         try:
             result = run(command, cancel=cancel, **options(given))
         except ValueError as error:
