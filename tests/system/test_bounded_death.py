@@ -125,7 +125,7 @@ def test_a_job_of_the_shell_that_became_us_is_not_the_commands(tmp_path: Path) -
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     job = pid_in(tmp_path / "job")
     try:
-        assert "timeout" in done.stdout, done.stdout + done.stderr
+        assert "time limit" in done.stdout, done.stdout + done.stderr
         assert not gone(job, 0.5)
     finally:
         os.kill(job, signal.SIGKILL)
