@@ -15,7 +15,7 @@ from pathlib import Path
 from bench.model import Unavailable
 from bench.shell import run
 
-PYPI = {"supervisor": "4.3.0", "circus": "0.19.0", "honcho": "2.0.0"}
+PYPI = {"supervisor": "4.3.0", "circus": "0.19.0", "honcho": "2.0.0", "superlance": "2.0.0"}
 NPM = {"pm2": "7.0.4"}
 PATIENCE_S = 300.0
 

@@ -1,6 +1,7 @@
 """supervisord 4: one INI file, children by its own fork, a one second poll loop.
 
-"fast" = startsecs=0, autorestart=true. By default an exit with code 0 is not restarted.
+"fast" = startsecs=0, autorestart=true. By default an exit with code 0 is not restarted. Its memory guard is
+superlance's memmon, which asks `ps` for the resident size at each tick: of 60 s in its samples, of 5 s at the shortest.
 """
 
 from __future__ import annotations
@@ -16,8 +17,13 @@ class Supervisor(Peer):
     """`supervisord -n`, control socket on, logs as by default."""
 
     name = "supervisor"
+    guards = (
+        Variant("memmon", "rare", memory=512, note="memmon at TICK_60, as in its samples"),
+        Variant("memmon, fast", memory=512, note="memmon at TICK_5"),
+    )
 
     def install(self) -> str:
+        python_package(self.cache, "superlance")
         self.bin = python_package(self.cache, "supervisor")
         return PYPI["supervisor"]
 
@@ -48,6 +54,9 @@ class Supervisor(Peer):
             text += (
                 f"[program:{service.name}]\ncommand={' '.join(service.argv)}\nredirect_stderr=true\n{log}{extra}"
             )
+        if plan.variant.memory:
+            tick = "TICK_5" if plan.variant.name.endswith("fast") else "TICK_60"
+            text += f"[eventlistener:memmon]\ncommand={self.bin}/memmon -a {plan.variant.memory}MB\nevents={tick}\n"
         (folder / "supervisord.conf").write_text(text)
 
     def argv(self, plan: Plan) -> list[str]:
