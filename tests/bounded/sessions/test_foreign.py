@@ -185,3 +185,18 @@ def test_an_array_is_cut_into_its_elements(values: list[Any], step: int, wide: b
     data = json.dumps(values, indent=1 if wide else None, ensure_ascii=False).encode()
     found = [json.loads(data[begin:end]) for begin, end in slices.elements(_Text(data, step))]
     assert found == values
+
+
+@pytest.mark.parametrize("stored", ['{broken "json', '{"role":"tool"', "[" * 5000])
+def test_a_row_that_is_no_json_is_shown_as_it_is(tmp_path: Path, stored: str) -> None:
+    """It was shown, and exported, as `null`: what somebody may want to repair was gone from view."""
+    path = tmp_path / "session.db"
+    rows(path, [message("user", "hello")])
+    with sqlite3.connect(path) as base:
+        base.execute("UPDATE session_items SET message_json = ?", (stored,))
+    with sessions.foreign.open(path) as store:
+        talk = store.session("one")
+        assert [(item.kind, item.text) for item in talk.items()] == [("note", stored)]
+        lines: list[bytes] = []
+        talk.export(lines.append)
+        assert json.loads(b"".join(lines))["body"] == stored

@@ -7,6 +7,7 @@ Must not know branches or drafts. Tests: tests/bounded/sessions/test_store.py.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import sqlite3
 import time
@@ -114,6 +115,9 @@ def _short(body: Body, inline: int) -> tuple[bytes | None, Body]:
         return None, body
     if isinstance(body, bytes | bytearray | memoryview):
         return (bytes(body), b"") if memoryview(body).nbytes <= inline else (None, body)
+    if not hasattr(body, "read") or isinstance(body, io.TextIOBase):
+        kind = type(body).__name__
+        raise TypeError(f"append: a body is text, bytes or a file open for bytes, not {kind}; for a value: json.dumps")
     start = bytearray()
     while len(start) <= inline and (data := body.read(inline + 1 - len(start))):
         start += data

@@ -11,6 +11,7 @@ import io
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from midwatch.bounded.limits import Limits, positive
 from midwatch.bounded.sessions.choose import Budget, Choice, Shown, choose
 from midwatch.bounded.sessions.errors import StoreError
 from midwatch.bounded.sessions.shapes import Shape, plain
@@ -21,6 +22,14 @@ from midwatch.policy import defaults_sessions as d
 Frame = Callable[[Item], int]
 _SYSTEMS = 16
 _END = 1 << 62
+
+
+def budget(limits: Limits, items: int | None, bytes: int | None, tokens: int | None) -> Budget:  # noqa: A002
+    """What was asked for, or what the store's limits say. Raises ValueError for a bound that is none."""
+    for name, value in (("items", items), ("bytes", bytes), ("tokens", tokens)):
+        if value is not None:
+            positive(name, value, whole=True)
+    return Budget(items or limits.ctx_items, bytes or limits.ctx_bytes, tokens)
 
 
 class Readable(Protocol):

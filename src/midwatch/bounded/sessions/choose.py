@@ -68,9 +68,10 @@ def choose(candidates: Sequence[Item], budget: Budget, frame: Callable[[Item], i
         if _fits(shown, budget, frame):
             return Choice(_ordered(shown), left, level)
     least = sum(one.room + frame(one.item) for one in _sized(items, kept, level, level, budget))
+    tokens = "" if budget.tokens is None else f", {budget.tokens:,} tokens"
     raise TooLarge(
-        f"assemble: the system prompt, the requests and the newest result need {least} bytes at least, more than the "
-        f"{budget.bytes} bytes, {budget.items} items or {budget.tokens} tokens given. Give more, or shorten the prompt"
+        f"assemble: the system prompt, the requests and the newest result need {least:,} bytes at least; that does not "
+        f"fit into {budget.items:,} items, {budget.bytes:,} bytes{tokens}. Give more, or shorten the prompt"
     )
 
 

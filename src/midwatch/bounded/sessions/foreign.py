@@ -19,7 +19,6 @@ from typing import Any, Self
 from midwatch.bounded.limits import DEFAULTS, Limits
 from midwatch.bounded.sessions import assemble, export, pages, slices
 from midwatch.bounded.sessions.assemble import Assembly
-from midwatch.bounded.sessions.choose import Budget
 from midwatch.bounded.sessions.connect import Connections
 from midwatch.bounded.sessions.errors import Missing, NotOurs, told
 from midwatch.bounded.sessions.files import Header, look, read_schema
@@ -114,8 +113,7 @@ class ForeignSession:
         shape: Shape = plain, how: str = HOW,
     ) -> Assembly:  # fmt: skip
         """As `Session.assemble`."""
-        limits = self._store.limits
-        return assemble.assemble(self, Budget(items or limits.ctx_items, bytes or limits.ctx_bytes, tokens), shape, how)
+        return assemble.assemble(self, assemble.budget(self._store.limits, items, bytes, tokens), shape, how)
 
     def export(self, write: Callable[[bytes], object]) -> int:
         """As `Session.export`; a long row's body is its stored JSON."""
@@ -221,7 +219,10 @@ class ForeignSession:
         text, size = Slice(self._connections, place), place.end - place.begin
         if place.column == "summary_text":
             return "summary", text.read(size), (), ""
-        return _decoded(slices.whole(text, size)) if size else ("note", b"", (), "")
+        try:
+            return _decoded(slices.whole(text, size)) if size else ("note", b"", (), "")
+        except ValueError:  # no JSON: a note with the bytes as they are
+            return "note", slices.stored(text, size), (), ""
 
     def _long(self, pos: int, text: Slice, size: int) -> Item:
         """By both ends: the fields in front of the content, and those behind it."""

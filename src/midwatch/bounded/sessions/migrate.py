@@ -14,7 +14,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from midwatch.bounded.sessions import payload, schema, wide
 from midwatch.bounded.sessions.connect import Connections, connect
@@ -60,9 +60,8 @@ def _alone(path: str) -> Iterator[None]:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-        os.unlink(f"{path}.migrating")
-    except FileNotFoundError:
-        pass
+        with suppress(FileNotFoundError):  # who waited for us has the same file, and may have removed it
+            os.unlink(f"{path}.migrating")
     finally:
         os.close(lock)
 

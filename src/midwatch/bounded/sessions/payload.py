@@ -191,8 +191,10 @@ class Reader(io.RawIOBase):
         return len(data)
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """At most `size` bytes, and never more than 256 KiB at once."""
-        room = min(self.size - self._at, PAYLOAD_CHUNK if size is None or size < 0 else size, PAYLOAD_CHUNK)
+        """At most `size` bytes, and then never more than 256 KiB at once; without a size all that is left."""
+        if size is None or size < 0:
+            return b"".join(iter(lambda: self.read(PAYLOAD_CHUNK), b""))
+        room = min(self.size - self._at, size, PAYLOAD_CHUNK)
         if room <= 0:
             return b""
         data = self._of_file(room) if self._path else self._of_rows(room)

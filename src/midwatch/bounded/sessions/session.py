@@ -26,7 +26,6 @@ from midwatch.bounded.sessions import (
 from midwatch.bounded.sessions import pictures as pics
 from midwatch.bounded.sessions.append import Words
 from midwatch.bounded.sessions.assemble import Assembly
-from midwatch.bounded.sessions.choose import Budget
 from midwatch.bounded.sessions.draft import Draft
 from midwatch.bounded.sessions.errors import told
 from midwatch.bounded.sessions.live import Ring
@@ -102,7 +101,8 @@ class Session:
         return history.page_after(self._connections, self.id, after, max(1, min(limit, d.BATCH_ROWS)))
 
     def open(self, pos: int) -> io.BufferedIOBase | io.RawIOBase:
-        """An item's whole body as a binary file: read, seek. At most one row of it (256 KiB) is in memory."""
+        """An item's whole body as a binary file: read, seek. One `read(size)` gives at most a row of it (256 KiB);
+        `read()` gives all that is left, as of any file."""
         body = self._body(history.one(self._connections, self.id, pos))
         assert isinstance(body, io.BufferedIOBase | io.RawIOBase)
         return body
@@ -122,10 +122,9 @@ class Session:
 
         Defaults: 400 items, 1,572,864 bytes, as many tokens as that holds. shape: the JSON around a body. how: what
         a model is told to call for the rest, with {ref} and {offset}. Raises TooLarge when not even what must stay
-        fits.
+        fits, ValueError for a bound that is none.
         """
-        limits = self._store.limits
-        budget = Budget(items or limits.ctx_items, bytes or limits.ctx_bytes, tokens)
+        budget = assemble.budget(self._store.limits, items, bytes, tokens)
         return assemble.assemble(_Source(self), budget, shape, how)
 
     def branch(self, at: int | None = None, *, id: str = "", title: str = "") -> Session:  # noqa: A002

@@ -116,14 +116,15 @@ def field(text: bytes, name: str) -> str:
 
 
 def whole(source: Slice, size: int) -> Any:
-    """A small value, parsed; None when it is no JSON."""
+    """A small value, parsed. Raises ValueError when it is no JSON."""
     try:
-        return json.loads(_all(source, size))
-    except (ValueError, RecursionError):
-        return None
+        return json.loads(stored(source, size))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
-def _all(source: Slice, size: int) -> bytes:
+def stored(source: Slice, size: int) -> bytes:
+    """Its bytes as they are."""
     found = bytearray()
     source.seek(0)
     while len(found) < size and (data := source.read(size - len(found))):

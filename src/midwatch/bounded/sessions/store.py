@@ -39,6 +39,8 @@ class Store:
         self, path: str, *, create: bool = True, readonly: bool = False, limits: Limits = DEFAULTS,
         count_tokens: Callable[[str], int] | None = None, upkeep: bool = True, on_warning: Words | None = None,
     ) -> None:  # fmt: skip
+        if path in ("", ":memory:"):
+            raise ValueError(f"open: a store is a file, so {path!r} is none; name a new one in a temporary folder")
         self.path = os.path.abspath(os.fspath(path))
         self.limits = limits
         self.count_tokens = count_tokens
@@ -170,7 +172,7 @@ def open(  # noqa: A001  read as `sessions.open`
     create: make it when there is none; a damaged, foreign or newer file is never replaced. readonly: look only.
     count_tokens: of a piece of text; by default a quarter of its bytes. upkeep: a thread that writes late drafts and
     cleans while idle; without it call `Store.clean` now and then. on_warning: gets sentences for a person.
-    Raises Missing, NotOurs, TooNew, Corrupt, Unwritable, DiskFull, Busy.
+    Raises Missing, NotOurs, TooNew, Corrupt, Unwritable, DiskFull, Busy; ValueError for a path that is none.
     """
     return Store(
         os.fspath(path), create=create, readonly=readonly, limits=limits, count_tokens=count_tokens, upkeep=upkeep,
