@@ -132,3 +132,15 @@ def test_beside_the_hosts_own_children() -> None:
         return await own, [result.exit_code for result in runs]
 
     assert asyncio.run(main()) == (list(range(12)), list(range(12)))
+
+
+def test_without_a_thread_it_is_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No memory for another stack (64 at once under a limit): a command that cannot be started is no exception."""
+
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    result = asyncio.run(arun(["true"]))
+    assert (result.state, result.reason, result.code) == ("failed", "EAGAIN", 126)
+    assert "can't start new thread" in result.text

@@ -309,3 +309,24 @@ def test_a_closed_stdin_is_refused() -> None:
     os.close(number)
     with pytest.raises(ValueError, match=f"stdin is descriptor {number}, which is not open"):
         run("cat", stdin=number)
+
+
+def test_an_interrupt_at_any_moment_leaves_nothing() -> None:
+    """Ctrl-C, or a handler that raises, also while the command is just being started: it went on, known to nobody."""
+    script = (
+        "import os, signal, sys, time\n"
+        "from midwatch.bounded import run\n"
+        "class Stop(Exception): pass\n"
+        "def stop(*_): raise Stop\n"
+        "signal.signal(signal.SIGALRM, stop)\n"
+        "run('true')\n"
+        "for number in range(60):\n"
+        "    signal.setitimer(signal.ITIMER_REAL, 0.0001 + number * 0.0001)\n"
+        "    try: run('exec sleep 87654')\n"
+        "    except Stop: pass\n"
+        "    finally: signal.setitimer(signal.ITIMER_REAL, 0)\n"
+        "mine = open(f'/proc/self/task/{os.getpid()}/children').read().split()\n"
+        "print([pid for pid in mine if b'87654' in open(f'/proc/{pid}/cmdline', 'rb').read()])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=55, check=False)
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr

@@ -13,8 +13,9 @@ from functools import partial
 from typing import Unpack
 
 from midwatch.bounded.cancel import Cancel
+from midwatch.bounded.child import CannotStart
 from midwatch.bounded.result import Result
-from midwatch.bounded.running import Command, Options, run
+from midwatch.bounded.running import Command, Options, not_started, run
 
 
 async def arun(cmd: Command, *, cancel: Cancel | None = None, **options: Unpack[Options]) -> Result:
@@ -26,7 +27,10 @@ async def arun(cmd: Command, *, cancel: Cancel | None = None, **options: Unpack[
     try:
         work = (loop, done, partial(run, cmd, cancel=stop, **options))
         thread = threading.Thread(target=_in_thread, args=work, name="midwatch-exec", daemon=True)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # no memory for its stack, too many tasks
+            return not_started(cmd, options.get("cwd"), CannotStart("EAGAIN", f"no thread for it: {error}"))
         try:
             return await asyncio.shield(done)
         except asyncio.CancelledError as error:

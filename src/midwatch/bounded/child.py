@@ -55,10 +55,11 @@ class Gone(NamedTuple):
 
 
 class Child:
-    """A started command. `outs`: our ends of its pipes, for stdout (or both) and stderr."""
+    """A command: `start` it, and `close` it whatever happened then. `outs`: our ends of its pipes, for stdout (or both)
+    and stderr."""
 
     def __init__(self, order: Order, machinery: Machinery) -> None:
-        """Raises CannotStart."""
+        """Looks for the program; raises CannotStart."""
         self.machine = machinery.machine
         self._machinery = machinery
         token = os.urandom(8).hex()
@@ -74,19 +75,25 @@ class Child:
         target = self.machine.lookup(launch)
         if isinstance(target, LaunchProblem):
             raise CannotStart(target.error, target.message)
-        self._contained = self.machine.contain(self.run, launch) if order.memory else Containment()
-        if order.memory and not self._contained.memory:
-            self.polled = self._contained.why_not or "no memory cgroup here"
+        self._order, self._launch, self._exe = order, launch, target.exe
+        self._contained = Containment()
         self._trace = machinery.book.open()
+        self._started = self._closed = False
+
+    def start(self) -> None:
+        """Raises CannotStart, and then nothing is left; after anything else `abandon` it."""
+        order = self._order
+        if order.memory:
+            self._contained = self.machine.contain(self.run, self._launch)
+            if not self._contained.memory:
+                self.polled = self._contained.why_not or "no memory cgroup here"
         try:
-            self._popen = self._start(order, env, target.exe)
-        except BaseException as error:
-            self._forget()
-            if not isinstance(error, OSError):
-                raise  # a ValueError for its environment, Ctrl-C
+            self._start(order, self._launch.env, self._exe)
+        except OSError as error:
+            self.close()
             raise CannotStart(_name(error), f"cannot start {order.argv[0]!r}: {error.strerror}") from None
 
-    def _start(self, order: Order, env: dict[str, str], exe: str) -> subprocess.Popen[bytes]:
+    def _start(self, order: Order, env: Mapping[str, str], exe: str) -> None:
         """With every descriptor closed that the child does not need, and ours close-on-exec."""
         theirs: list[int] = []
         gate: tuple[int, int] | None = None
@@ -99,25 +106,22 @@ class Child:
             if self._contained.dirs:
                 gate = os.pipe()
             argv, files, keep = self._words(order, theirs, gate)
-            popen = subprocess.Popen(
+            self._popen = subprocess.Popen(
                 argv, executable=None if argv[0] != order.argv[0] else exe, stdin=files[0], stdout=files[1],
                 stderr=files[2], cwd=order.cwd, env=env, start_new_session=True, pass_fds=keep,
             )  # fmt: skip
         except BaseException:
-            for fd in self.outs + ([gate[1]] if gate else []):
-                os.close(fd)
-            self.outs = []
-            pipes.give_back(self._wide)
+            if gate:
+                os.close(gate[1])
             raise
         finally:
             for fd in theirs + ([gate[0]] if gate else []):
                 os.close(fd)
-        self._known(popen)
+        self._known(self._popen.pid)
         # Only now, and once: should we be killed before, PDEATHSIG or the end of its gate makes it leave.
         self._trace.write(Trace(self.run, self.marker, self.tree.main))
         if gate:
             self._admit(gate[1])
-        return popen
 
     def _words(
         self, order: Order, theirs: Sequence[int], gate: tuple[int, int] | None
@@ -139,8 +143,7 @@ class Child:
         keep = (theirs[1],) if order.split else ()
         return [*shell, _READ.format(fd=2, back=back), "midwatch-gate", *words], (stdin, theirs[0], gate[0]), keep
 
-    def _known(self, popen: subprocess.Popen[bytes]) -> None:
-        pid = popen.pid
+    def _known(self, pid: int) -> None:
         try:
             self.watch = os.pidfd_open(pid)
         except (OSError, AttributeError):
@@ -148,6 +151,7 @@ class Child:
         main = self.machine.identify(pid)
         boot = self.machine.now().boot
         self.tree = Tree(self.run, main or ProcId(pid, 0, boot), self.marker, self._contained, 0)
+        self._started = True
 
     def _admit(self, gate: int) -> None:
         """Into its cgroup, then through the gate. Where the kernel refuses, we look at its memory ourselves."""
@@ -172,6 +176,19 @@ class Child:
         reap(members - {self.tree.main.pid})
         orphans.end(self.tree.main.pid, d.VERIFY)
         return ended
+
+    def abandon(self) -> None:
+        """Ctrl-C at any moment, also of its start: nothing of it is left running or open."""
+        if self._closed:
+            return  # it was over: who may have been left running stays
+        if self._started:
+            self.end()
+            if self._popen.returncode is None:
+                self.reap()
+        elif found := self.machine.find(self.marker, ()):  # it was started, and nobody could tell us its number
+            self.machine.end(Tree(self.run, found[0], self.marker, self._contained, 0), 0.0, d.VERIFY)
+            reap({proc.pid for proc in found})
+        self.close()
 
     def oom_kills(self) -> int:
         """How often the kernel ended somebody of the tree at the memory limit."""
@@ -209,11 +226,12 @@ class Child:
 
     def close(self) -> None:
         """Our ends; the cgroup; the trace."""
+        self._closed = True
         for fd in (*self.outs, *((self.watch,) if self.watch >= 0 else ())):
             os.close(fd)
-        self.outs, self.watch = [], -1
         pipes.give_back(self._wide)
-        if self._popen.returncode is None:
+        self.outs, self.watch, self._wide = [], -1, 0
+        if self._started and self._popen.returncode is None:
             self._machinery.late.add(self.tree.main.pid)
             self._popen.returncode = 0  # so that subprocess does not warn of it
         self._forget()

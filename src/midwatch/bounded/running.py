@@ -69,7 +69,7 @@ def run(
         where = os.path.abspath(os.fspath(cwd) if cwd is not None else os.curdir)
     except FileNotFoundError:
         why = "the current folder does not exist any more; give another `cwd`"
-        return _failed(words, "", CannotStart("ENOENT", why))
+        return not_started(cmd, cwd, CannotStart("ENOENT", why))
     again = Again(Store(Path(folder) if folder else None, limits, session=session) if spool else None, words, where)
     with Stdin(stdin) as given:
         order = Order(words, where, os.environ if env is None else env, streams == "split", given.fd, memory)
@@ -126,11 +126,12 @@ def _run(order: Order, bounds: Bounds, limits: Limits, again: Again, cancel: Can
     try:
         child = Child(order, host)
     except CannotStart as error:
-        return _failed(order.argv, order.cwd, error)
-    split = len(child.outs) > 1
-    read = d.READ_BUFFER // len(child.outs)
-    tapes = [Tape(limits.inline_cap, limits.tail * d.TAIL_RAW, read, count=split) for _ in child.outs]
+        return not_started(order.argv, order.cwd, error)
     try:
+        child.start()
+        split = len(child.outs) > 1
+        read = d.READ_BUFFER // len(child.outs)
+        tapes = [Tape(limits.inline_cap, limits.tail * d.TAIL_RAW, read, count=split) for _ in child.outs]
         drain = Drain(child, tapes, sink, bounds, cancel.fd if cancel else -1)
         drain.run()
         uncounted = sink.settle(tapes[0])
@@ -142,18 +143,12 @@ def _run(order: Order, bounds: Bounds, limits: Limits, again: Again, cancel: Can
             again.earlier, warnings, again.store is not None,
         )  # fmt: skip
         return finish(facts, drain, tapes, sink)
-    except BaseException:
-        _abandon(child, sink)
+    except CannotStart as error:
+        return not_started(order.argv, order.cwd, error)
+    except BaseException:  # Ctrl-C in the middle, or a bug of ours
+        child.abandon()
+        sink.close({"state": "interrupted"})
         raise
-
-
-def _abandon(child: Child, sink: Sink) -> None:
-    """Ctrl-C in the middle, or a bug of ours: nothing is left running, open or half written."""
-    if child.outs or child.watch >= 0:
-        child.end()
-        child.reap()
-        child.close()
-    sink.close({"state": "interrupted"})
 
 
 def _told(words: tuple[str, ...]) -> tuple[str, ...]:
@@ -161,11 +156,12 @@ def _told(words: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(word.encode("utf-8", "replace").decode() for word in words)
 
 
-def _failed(words: tuple[str, ...], cwd: str, error: CannotStart) -> Result:
+def not_started(cmd: Command, cwd: str | os.PathLike[str] | None, error: CannotStart) -> Result:
+    """What was asked for, and why it is not running."""
     line = notice.write(notice.ended("failed", None, None, str(error)), (), 0, 0, notice.Kept(None, True), ())
     return Result(
         state="failed", reason=error.error, message=str(error), text=line + "\n", notice=line,
-        command=_told(words), cwd=_told((cwd,))[0],
+        command=_told(_words(cmd)), cwd=_told((os.fspath(cwd or ""),))[0],
     )  # fmt: skip
 
 
