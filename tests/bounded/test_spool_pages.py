@@ -249,3 +249,20 @@ def test_an_empty_spool(store: Store) -> None:
     ref = spooled(store, b"").ref
     for page in (store.read(ref), store.read(ref, line=1), store.read(ref, raw=True), store.tail(ref)):
         assert (page.text, page.eof, page.next_offset) == ("", True, 0)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 5, None])
+@pytest.mark.parametrize("data", [
+    b"abc\xff" + "aé€😀\t".encode() * 30,
+    b"\xe2\x82A\xe2\x82\xac\xc3\xf0\x9f\x98\x80\xf0\x9f\x98" * 8 + b"plain text " * 9,
+    b"x" * 60 + b"\xff\n" + "é😀\t".encode() * 400,
+])  # fmt: skip
+def test_text_behind_bytes_that_are_none_is_read_to_the_byte(store: Store, data: bytes, length: int | None) -> None:
+    """A page in base64 ended inside of a character, the next one, in text, began behind it: a byte was lost."""
+    ref = spooled(store, data).ref
+    found, offset, eof = b"", 0, False
+    while not eof:
+        page = store.read(ref, offset=offset, length=length, raw=True)
+        assert page.offset == offset
+        found, offset, eof = found + page.data, page.next_offset, page.eof
+    assert found == data

@@ -69,7 +69,7 @@ def _where(sink: Sink, facts: Facts) -> notice.Kept:
 def _draft(how: str, ends: Sequence[Kept], sink: Sink, facts: Facts, more: Sequence[str]) -> int:
     """How long the notice may become: with the largest numbers there can be."""
     widest = [
-        Shown("", "", one.total, one.total, False, cut=one.total, next_line=one.lines + 1, lines_left=one.lines + 1)
+        Shown("", "", one.total, one.total, False, cut=one.total, cut_at=one.total)
         for one in ends
     ]
     line = notice.write(how, widest, sink.total, sink.lines, _where(sink, facts), more)

@@ -72,21 +72,23 @@ def _ranges(shown: Sequence[Shown]) -> list[str]:
 def _where(shown: Sequence[Shown], spool: Kept) -> list[str]:
     if spool.ref is None:
         return [f"the rest is not kept ({_short(spool.why)})"]
-    parts = [f"read on with: midwatch spool read {spool.ref} {_range(shown, spool.complete)}"]
+    parts = [f"read on with: midwatch spool read {spool.ref} {_range(shown)}"]
     if not spool.complete:
         parts.insert(0, f"the spool is not complete ({_short(spool.why)})")
     return parts
 
 
-def _range(shown: Sequence[Shown], complete: bool) -> str:
+def _range(shown: Sequence[Shown]) -> str:
     one = shown[0]
     if len(shown) > 1:
         return f"--line 1 --count {_COUNT}"
     if one.binary:
         return f"--offset 0 --length {_LENGTH} --raw"
-    if one.lines_left == 0 and not one.cut:
+    if one.head_end == one.tail_begin:  # nothing is missing but inside of long lines
+        return f"--offset {one.cut_at} --length {_LENGTH}"
+    if one.lines_left == 0:
         return f"--offset {one.head_end} --length {_LENGTH}"
-    return f"--line {one.next_line if complete or not one.cut else 1} --count {_COUNT}"
+    return f"--line {one.next_line} --count {_COUNT}"
 
 
 def holders(names: Sequence[tuple[int, str]], left: bool) -> str:

@@ -37,6 +37,7 @@ class Shown(NamedTuple):
     cut: int = 0  # bytes left out inside of shown lines
     next_line: int = 1  # the first line that is not shown whole, counted from 1
     lines_left: int = 0  # newlines in what is not shown
+    cut_at: int = 0  # raw offset of the first byte left out inside of a shown line
 
     @property
     def omitted(self) -> int:
@@ -80,8 +81,10 @@ def _both(kept: Kept, limits: Limits, head: int, tail: int) -> Shown:
     begin = kept.total - len(rest) + last.begin
     before = kept.start.count(b"\n", 0, first.end)
     left = kept.lines - before - rest.count(b"\n", last.begin)
-    cut = first.cut + last.cut
-    return Shown(first.text, last.text, first.end, begin, False, cut=cut, next_line=before + 1, lines_left=left)
+    return Shown(
+        first.text, last.text, first.end, begin, False, cut=first.cut + last.cut, next_line=before + 1, lines_left=left,
+        cut_at=first.cut_at if first.cut else kept.total - len(rest) + last.cut_at,
+    )  # fmt: skip
 
 
 def rooms(limits: Limits, notice: int) -> tuple[int, int]:

@@ -52,6 +52,7 @@ class Piece(NamedTuple):
     end: int
     cut: int = 0  # bytes left out inside, because their line is too long
     lines: int = 0
+    cut_at: int = 0  # where the first of them is, or the start of its line
 
 
 def trim_end(data: bytes) -> int:
@@ -158,7 +159,7 @@ def both_ends(data: bytes, cap: int, more: int = 0) -> Line:
 def from_start(data: bytes, room: int, lines: int, line_cap: int = d.LINE_CAP, *, whole: bool = False) -> Piece:
     """What fits of the start into `room` bytes of UTF-8 and `lines`. `whole`: `data` ends where the output ends."""
     out: list[str] = []
-    used = end = gone = 0
+    used = end = gone = cut_at = 0
     while end < len(data) and len(out) < lines:
         stop = data.find(b"\n", end)
         ended = stop >= 0
@@ -167,17 +168,26 @@ def from_start(data: bytes, room: int, lines: int, line_cap: int = d.LINE_CAP, *
             raw = raw[: trim_end(raw)]
             if len(raw) > line_cap and b"\r" not in raw:  # nobody knows here how long it is
                 part, taken = _fitting(raw, Line(clean(raw)), min(room - used, int(line_cap * d.LINE_HEAD)))
-                return Piece("".join((*out, part)), 0, end + taken, gone, len(out) + 1)
+                return Piece("".join((*out, part)), 0, end + taken, gone, len(out) + 1, cut_at)
         shown = shown_line(raw, line_cap, cut=not ended and not whole)
         size = len(shown.text.encode()) + ended
         if used + size > room:
             part, taken = _fitting(raw, shown, room - used)
             if taken:
                 out.append(part)
-            return Piece("".join(out), 0, end + taken, gone, len(out))
+            return Piece("".join(out), 0, end + taken, gone, len(out), cut_at)
         out.append(shown.text + "\n" if ended else shown.text)
+        if shown.cut and not gone:
+            cut_at = end + _front(raw, shown, line_cap)
         used, gone, end = used + size, gone + shown.cut, end + len(raw) + ended
-    return Piece("".join(out), 0, end, gone, len(out))
+    return Piece("".join(out), 0, end, gone, len(out), cut_at)
+
+
+def _front(raw: bytes, shown: Line, line_cap: int) -> int:
+    """How much of a line that is cut is shown before the cut; 0 when it is not shown as it is (colours, returns)."""
+    part = raw[: int(line_cap * d.LINE_HEAD)]
+    part = part[: trim_end(part)]
+    return len(part) if shown.text.startswith(part.decode("utf-8", "replace")) else 0
 
 
 def _fitting(raw: bytes, shown: Line, room: int) -> tuple[str, int]:
@@ -192,24 +202,26 @@ def from_end(data: bytes, room: int, lines: int, line_cap: int = d.LINE_CAP, *, 
     """The last whole lines that fit. `begins`: `data` starts where a line does; else its first line is shown only when
     there is no other, and then by its end."""
     out: list[str] = []
-    used = gone = 0
+    used = gone = cut_at = 0
     begin = len(data)
     while begin > 0 and len(out) < lines:
         ended = data[begin - 1 : begin] == b"\n"
         start = data.rfind(b"\n", 0, begin - ended) + 1
         if start == 0 and not begins:
-            return _end_of_line(data, min(room, line_cap)) if not out else _joined(out, begin, len(data), gone)
+            return _end_of_line(data, min(room, line_cap)) if not out else _joined(out, begin, data, gone, cut_at)
         shown = shown_line(data[start : begin - ended], line_cap)
         size = len(shown.text.encode()) + ended
         if used + size > room:
             break
         out.append(shown.text + "\n" if ended else shown.text)
+        if shown.cut:
+            cut_at = start + _front(data[start : begin - ended], shown, line_cap)
         used, gone, begin = used + size, gone + shown.cut, start
-    return _joined(out, begin, len(data), gone)
+    return _joined(out, begin, data, gone, cut_at)
 
 
-def _joined(backwards: list[str], begin: int, end: int, gone: int) -> Piece:
-    return Piece("".join(reversed(backwards)), begin, end, gone, len(backwards))
+def _joined(backwards: list[str], begin: int, data: bytes, gone: int, cut_at: int) -> Piece:
+    return Piece("".join(reversed(backwards)), begin, len(data), gone, len(backwards), cut_at)
 
 
 def _end_of_line(data: bytes, cap: int) -> Piece:

@@ -160,7 +160,16 @@ def _rest_of_character(source: Source, begin: int, data: bytes) -> int:
     before = source.read(max(0, begin - 3), begin)
     if not before:
         return cut  # its beginning is not kept
-    return cut if text.trim_end(before) < len(before) else 0
+    lead = before[text.trim_end(before) :]
+    return cut if lead and _decodes(lead + data[:cut]) else 0
+
+
+def _decodes(data: bytes) -> bool:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _raw(source: Source, begin: int, most: int, room: int) -> _Piece:
@@ -174,6 +183,8 @@ def _raw(source: Source, begin: int, most: int, room: int) -> _Piece:
 
 def _base64(source: Source, begin: int, most: int, room: int) -> _Piece:
     data = source.read(begin, begin + min(most, room // 4 * 3 - 3))
+    if begin + len(data) < source.info.bytes_stored:
+        data = data[: text.trim_end(data) or len(data)]  # the next page may be text, and begins with a character
     return _Piece("base64", b2a_base64(data, newline=False).decode(), begin, begin + len(data))
 
 
