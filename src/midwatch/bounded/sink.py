@@ -84,15 +84,15 @@ class Sink:
         writer, ring = self._writer, self._limits.spool_tail
         if self._folder is None or writer is None or writer.why or self._total < self._limits.spool_cap:
             return False
-        from midwatch.bounded.flood import Flood  # it takes ctypes, and few runs are floods
-
         folder, self._folder = self._folder, None  # once
         try:
+            from midwatch.bounded.flood import Flood  # it takes ctypes, and few runs are floods
+
             room = os.statvfs(folder)
             if room.f_bavail * room.f_frsize < self._limits.spool_free + ring:
                 return False
             self._flood = Flood(folder, ring + 2 * d.SPOOL_BLOCK)
-        except OSError:
+        except (OSError, ImportError):  # ImportError: no descriptor is left to load it
             return False
         return True
 
