@@ -18,6 +18,7 @@ from tests.inspect.zoo import Scoped, Zoo, until
 
 from midwatch.inspect.ours import Instance, Ours
 
+BOSS = "import subprocess, sys, time\nchild = {}\ntime.sleep(600)\n"
 PIPES = ("pipe", "pipe", "pipe")
 CLOSED = ("pty", "pty", "pty")
 
@@ -206,6 +207,45 @@ def unknown_worker(zoo: Zoo) -> None:
     zoo.orphan("it", **zoo.named("simulate", "--steps", "1000000"))
 
 
+def own_program_with_a_server(zoo: Zoo) -> None:
+    """A person's own program, started over ssh before the line broke; it talks to an MCP server over pipes."""
+    child = "subprocess.Popen(sys.argv[1:], stdin=-1, stdout=-1)"
+    zoo.orphan("it", [sys.executable, "-c", BOSS.format(child), sys.executable, str(zoo.server)])
+    until(lambda: child_of(zoo, zoo.pids["it"]), "its server runs")
+
+
+def own_scraper(zoo: Zoo) -> None:
+    """A person's own program whose log nobody reads any more; it drives a browser without a window."""
+    words = ["chrome", "-c", "sleep 600; :", "--headless", "--user-data-dir=/tmp/x"]
+    child = f"subprocess.Popen({words}, executable='/bin/sh')"
+    zoo.orphan("it", [sys.executable, "-c", BOSS.format(child)], streams=("null", "pipe", "pipe"))
+    until(lambda: child_of(zoo, zoo.pids["it"]), "its browser runs")
+
+
+def script_that_runs_agents(zoo: Zoo) -> None:
+    """A person's script runs one agent after the other; whoever read what it prints is gone."""
+    (zoo.bin / "claude").symlink_to("/bin/sh")
+    zoo.orphan("it", ["sh", "-c", f"while :; do {zoo.bin}/claude -c 'sleep 600; :'; done"])
+    until(lambda: child_of(zoo, zoo.pids["it"]), "its agent runs")
+
+
+def reader_of_a_named_pipe(zoo: Zoo) -> None:
+    """A worker that an agent started takes its orders from a named pipe: anybody may open that."""
+    path = zoo.folder / "orders"
+    os.mkfifo(path)
+    zoo.orphan("it", ["sh", "-c", "sleep 600; :"], env={"CLAUDECODE": "1"}, streams=(str(path), "pipe", "pipe"))
+
+
+def child_at_an_open_terminal(zoo: Zoo) -> None:
+    """A child of it sits at a terminal that is open: a person is there."""
+    master, slave = pty.openpty()
+    zoo.fds += [master, slave]
+    child = f"subprocess.Popen(['sleep', '600'], stdin=open({os.ttyname(slave)!r}))"
+    zoo.server.write_text(f"import signal\nsignal.signal(signal.SIGHUP, lambda *_: None)\n{BOSS.format(child)}")
+    zoo.orphan("it")
+    until(lambda: child_of(zoo, zoo.pids["it"]), "its child runs")
+
+
 def prompt_with_names(zoo: Zoo) -> None:
     """Trap 18: names of servers stand in its arguments only."""
     zoo.orphan(
@@ -287,6 +327,8 @@ ANIMALS: dict[Callable[[Zoo], None], str] = {
     shared_stdin: "can still be spoken to",
     own_browser: "nothing says", own_headless: "nothing says", editor: "an editor", database: "a database",
     ssh: "part of ssh", screen: "a multiplexer", login_shell: "a login shell", stopped: "it is stopped",
+    own_program_with_a_server: "nothing says", own_scraper: "nothing says", script_that_runs_agents: "nothing says",
+    reader_of_a_named_pipe: "a named pipe", child_at_an_open_terminal: "at an open terminal",
     unknown_worker: "nothing says", prompt_with_names: "nothing says", idle_agent_at_its_terminal: "its parent lives",
     orphan_at_an_open_terminal: "can still be spoken to", nohup_agent_task: "it ignores SIGHUP",
     task_of_a_living_agent: "an agent that was started before it lives", build: "its parent lives",

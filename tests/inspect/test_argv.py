@@ -105,3 +105,17 @@ def test_any_words_have_a_shape(words: list[str]) -> None:
     assert isinstance(found.program, str)
     argv.label(proc(*words))
     argv.is_shell(proc(*words))
+
+
+@pytest.mark.parametrize(
+    ("words", "runs"),
+    [
+        ("npx -y x", True), ("npm exec x", True), ("uv run x", True), ("timeout 9 x", True),
+        ("node /usr/bin/pnpm dlx x", True),
+        ("node /usr/lib/node_modules/npm/bin/npx-cli.js x", True), ("python3 /usr/bin/pipx run x", True),
+        ("python3 scrape.py npx", False), ("node /srv/app/server.js", False), ("x npx", False),
+    ],
+)  # fmt: skip
+def test_runners(words: str, runs: bool) -> None:
+    """What starts another program and is nothing itself; a program that mentions one is none."""
+    assert argv.is_runner(proc(*words.split())) is runs

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from tests.inspect.zoo import KEEPER, Zoo, until
 
@@ -134,3 +136,60 @@ def test_what_listens_is_offered_apart(zoo: Zoo) -> None:
     (left,) = zoo.find()
     assert not left.certain
     assert "but it listens (port" in " ".join(left.proof)
+
+
+LISTENERS = {
+    "UDP port": "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('127.0.0.1', 0))",
+    "a Unix socket": "s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(sys.argv[1])",
+    "the named pipe": "os.mkfifo(sys.argv[1]); s = open(sys.argv[1], 'r+b', 0)",
+}
+
+
+@pytest.mark.parametrize("words", LISTENERS)
+def test_what_can_be_reached_without_a_connection_is_offered_apart(zoo: Zoo, words: str) -> None:
+    """A server for datagrams or at a named pipe has no client between two messages."""
+    zoo.server.write_text(
+        f"import os, signal, socket, sys, time\n{LISTENERS[words]}\nsignal.signal(signal.SIGHUP, lambda *_: None)\n"
+        "time.sleep(600)\n"
+    )
+    zoo.orphan("server", [sys.executable, str(zoo.server), str(zoo.folder / "at")])
+    (left,) = zoo.find()
+    assert not left.certain
+    assert f"it listens ({words}" in " ".join(left.proof)
+
+
+CHOSEN = {"--remote-debugging-port=9222": False, "--remote-debugging-port=0": True, "--remote-debugging-pipe": True}
+
+
+@pytest.mark.parametrize("option", CHOSEN)
+def test_a_browser_at_a_port_that_somebody_chose_is_offered_apart(zoo: Zoo, option: str) -> None:
+    """Several may connect to it, one after the other; the port of a driver is one that the system gave."""
+    code = "import socket, time; s = socket.create_server(('127.0.0.1', 0)); time.sleep(600)"
+    words = ["chrome", "-c", code, "--headless", "--user-data-dir=/tmp/x", option]
+    pid = zoo.orphan("browser", words, ("null", "pipe", "pipe"), exe=sys.executable)
+    until(lambda: any("LISTEN" in one.status for one in psutil.Process(pid).net_connections()), "it listens")
+    (left,) = zoo.find()
+    assert left.certain is CHOSEN[option]
+
+
+def test_a_server_that_was_told_to_connect_is_offered_apart(zoo: Zoo) -> None:
+    """A language server with --socket reaches its editor over TCP: its streams say nothing about its client."""
+    with socket.create_server(("127.0.0.1", 0)) as editor:
+        port = editor.getsockname()[1]
+        zoo.server.write_text(
+            f"import signal, socket, time\ns = socket.create_connection(('127.0.0.1', {port}))\n"
+            "signal.signal(signal.SIGHUP, lambda *_: None)\ntime.sleep(600)\n"
+        )
+        zoo.orphan("told", [sys.executable, str(zoo.server), f"--socket={port}"])
+        untold = zoo.orphan("untold")
+        assert [left.proc.pid for left in zoo.find() if left.certain] == [untold]
+        assert len(zoo.find()) == 2
+
+
+def test_what_a_pid_file_names_is_offered_apart(zoo: Zoo) -> None:
+    """A daemon that kept its starter's pipes."""
+    pid = zoo.orphan("server", options={"cwd": zoo.folder})
+    (zoo.folder / "server.pid").write_text(f"{pid}\n")
+    (left,) = zoo.find()
+    assert not left.certain
+    assert f"{zoo.folder}/server.pid names it" in " ".join(left.proof)

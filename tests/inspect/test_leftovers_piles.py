@@ -32,6 +32,13 @@ def test_402_helpers_under_one_app_server() -> None:
     assert "one of 201 copies" in told[0].reason
 
 
+def test_what_a_process_manager_runs_is_no_pile() -> None:
+    """Twenty servers in one pm2 or supervisord are what somebody wrote down."""
+    for words in ("PM2 v6.0.5: God Daemon (/root/.pm2)", "supervisord -n"):
+        manager = proc(900, words, start=1)
+        assert found(manager, *many(1000, 20, BROWSE, ppid=900)) == []
+
+
 def test_few_copies_are_no_pile() -> None:
     """Five sessions with a server each are how agents work."""
     assert found(*many(1000, 7, BROWSE, ppid=500)) == []

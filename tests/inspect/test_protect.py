@@ -39,6 +39,15 @@ def test_each_rule_protects(name: str) -> None:
     assert words in Guard(machine, table(one), Ours(), me=0).why(one)
 
 
+def test_a_debugger_protects() -> None:
+    """gdb or strace was attached and lets it run: it is not in state t."""
+    machine, one = Machine("darwin"), proc(50, "node /x/server.js")
+    machine.put("/proc/50/status", "Name:\tnode\nTracerPid:\t77\n")
+    assert "pid 77 traces it" in Guard(machine, table(one), Ours(), me=0).why(one)
+    machine.put("/proc/50/status", "Name:\tnode\nTracerPid:\t0\n")
+    assert Guard(machine, table(one), Ours(), me=0).why(one) == ""
+
+
 def test_an_ordinary_process_is_not_protected() -> None:
     """None of the rules holds."""
     one = proc(50, "node /x/server.js")
@@ -83,7 +92,9 @@ def test_a_container_is_told_by_its_namespace() -> None:
         ("/system.slice/ssh.service", "ssh.service"), ("/user.slice/user-1000.slice/session-3.scope", ""),
         ("/user.slice/user-1000.slice/user@1000.service/app.slice/hermes.service", "hermes.service"),
         ("/user.slice/user-1000.slice/user@1000.service/app.slice/vte-spawn-1.scope", ""),
-        ("/system.slice/hermes.service/worker", "hermes.service"), ("/", ""), ("", ""),
+        ("/system.slice/hermes.service/worker", "hermes.service"),
+        ("/system.slice/box.service/run-1.scope", "box.service"),
+        ("/user.slice/user-0.slice/user@0.service/app.slice/run-u3.service", "run-u3.service"), ("/", ""), ("", ""),
     ],
 )  # fmt: skip
 def test_units_by_cgroup(cgroup: str, unit: str) -> None:

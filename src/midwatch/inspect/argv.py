@@ -198,6 +198,13 @@ def is_shell(proc: Proc) -> bool:
     return not found.script and not any(word in _SHELL_END or word == "-lc" for word in proc.argv[1:])
 
 
+def is_runner(proc: Proc) -> bool:
+    """npx, uv, timeout ...: it starts another program and is nothing itself."""
+    found = shape(proc)
+    script = found.script.rsplit("/", 1)[-1].partition(".")[0].removesuffix("-cli")  # node .../npx-cli.js
+    return found.program in _RUNNERS or found.program in _WRAPPERS or script in _RUNNERS
+
+
 def label(proc: Proc) -> str:
     """A few words for a person: what it is, not where it lies and not what it was told. Not redacted, not escaped."""
     if not proc.argv:

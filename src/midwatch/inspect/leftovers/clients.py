@@ -2,7 +2,7 @@
 
 A connection counts as a client's when its local port is one that anybody on this machine listens on: an accepted
 connection may have been handed to another process than the one that listens. Must not judge what it finds. Tests:
-tests/inspect/test_leftovers_clients.py.
+tests/inspect/test_zoo.py.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from midwatch.machine.linux import procfs
 from midwatch.machine.linux.procfs import TcpSocket
 from midwatch.model.look import Proc
 
-_TABLES = ("udp", "udp6", "netlink", "packet", "raw", "raw6", "icmp", "icmp6", "vsock")
+_TABLES = ("netlink", "packet", "raw", "raw6", "icmp", "icmp6", "vsock")
 _BYTES = 1 << 23
-_ESTABLISHED = 1
+_ESTABLISHED, _UNCONNECTED = 1, 7
 
 
 class Clients:
@@ -29,13 +29,22 @@ class Clients:
         self._fds = fds
         self._inside = {fd.inode for found in fds.values() for fd in found if fd.target.startswith("socket:")}
         self._tcp: dict[int, TcpSocket] | None = None
+        self._datagrams: dict[int, TcpSocket] | None = None
         self._others: set[int] | None = None
         self.listens: list[str] = []
         self.outgoing: list[str] = []
 
     def strangers(self) -> str:
         """Who is connected from outside, in words; "" nobody."""
+        self._named()
         return self._pipes() or self._sockets()
+
+    def _named(self) -> None:
+        """Named pipes but a stdout and stderr: whoever knows the name may speak to it."""
+        for pid, found in self._fds.items():
+            for fd in found:
+                if fd.fd not in (1, 2) and fd.target.startswith("/") and self._ends.fifo(pid, fd.fd):
+                    self._say(self.listens, f"the named pipe {fd.target}")
 
     def _pipes(self) -> str:
         ways: dict[int, set[bool | None]] = {}
@@ -79,6 +88,8 @@ class Clients:
             return ""
         row = self._rows().get(fd.inode)
         if row is None:
+            if fd.inode in self._udp():
+                return ""
             if fd.inode in self._rest():
                 return ""
             return f"descriptor {fd.fd} of pid {pid} is a socket of which nothing can be told"
@@ -93,17 +104,31 @@ class Clients:
 
     def _rows(self) -> dict[int, TcpSocket]:
         if self._tcp is None:
-            self._tcp = {}
-            for name in ("tcp", "tcp6"):
-                try:
-                    data = self._sources.read(f"/proc/{self._root.pid}/net/{name}", _BYTES)
-                except OSError:
-                    continue
-                self._tcp.update((row.inode, row) for row in procfs.tcp(data))
+            self._tcp = self._table("tcp", "tcp6")
         return self._tcp
 
+    def _table(self, *names: str) -> dict[int, TcpSocket]:
+        found: dict[int, TcpSocket] = {}
+        for name in names:
+            try:
+                data = self._sources.read(f"/proc/{self._root.pid}/net/{name}", _BYTES)
+            except OSError:
+                continue
+            found.update((row.inode, row) for row in procfs.tcp(data))
+        return found
+
+    def _udp(self) -> set[int]:
+        """Sockets for UDP; one that waits for anybody on a port listens."""
+        if self._datagrams is None:
+            self._datagrams = self._table("udp", "udp6")
+            for inode in self._inside & self._datagrams.keys():
+                row = self._datagrams[inode]
+                if row.state == _UNCONNECTED and row.port:
+                    self._say(self.listens, f"UDP port {row.port}")
+        return set(self._datagrams)
+
     def _rest(self) -> set[int]:
-        """Sockets without a partner: udp, netlink and so on."""
+        """Sockets without a partner: netlink and so on."""
         if self._others is None:
             self._others = set()
             for name in _TABLES:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import stat
 import struct
 from typing import Literal, Protocol
 
@@ -19,14 +20,18 @@ import msgspec
 from midwatch.inspect.sources import Sources
 
 FDS = 4096  # descriptors of one process that are looked at
-_SOCK_DIAG, _BY_FAMILY, _DUMP, _DONE, _ERROR, _SHOW_PEER, _PEER = 4, 20, 0x301, 3, 2, 4, 2
+_SOCK_DIAG, _BY_FAMILY, _DUMP, _DONE, _ERROR = 4, 20, 0x301, 3, 2
+_SHOW_NAME, _SHOW_PEER, _NAME, _PEER = 1, 4, 0, 2
+_LISTEN = 10
 _MOST = 10_000  # datagrams of one dump
 
-State = Literal["broken", "live", "null", "file", "dead terminal", "terminal", "closed", "other", "unknown"]
+State = Literal["broken", "live", "null", "file", "fifo", "dead terminal", "terminal", "closed", "other", "unknown"]
 
 
 class Unix(msgspec.Struct, frozen=True):
-    """A Unix socket. `peer`: inode of the other side, 0 it is gone, None it has none."""
+    """A Unix socket. `listens`: also one for datagrams that has a name. `peer`: inode of the other side, 0 it is gone,
+    None it has none.
+    """
 
     listens: bool
     peer: int | None
@@ -38,6 +43,9 @@ class Ends(Protocol):
     def alone(self, pid: int, fd: int, reading: bool) -> bool | None:
         """Has a pipe nobody on its other side? `reading`: this descriptor is the reading end."""
 
+    def fifo(self, pid: int, fd: int) -> bool:
+        """Is it a named pipe, which anybody may open?"""
+
     def unix(self) -> dict[int, Unix] | None:
         """Every Unix socket of this network namespace by inode; None: the kernel does not answer."""
 
@@ -48,6 +56,10 @@ class Blind:
     def alone(self, pid: int, fd: int, reading: bool) -> bool | None:
         """See Ends."""
         return None
+
+    def fifo(self, pid: int, fd: int) -> bool:
+        """See Ends."""
+        return False
 
     def unix(self) -> dict[int, Unix] | None:
         """See Ends."""
@@ -76,6 +88,13 @@ class Kernel:
             os.close(mine)
         return any(events & (select.POLLHUP | select.POLLERR) for _, events in told)
 
+    def fifo(self, pid: int, fd: int) -> bool:
+        """See Ends."""
+        try:
+            return stat.S_ISFIFO(os.stat(f"/proc/{pid}/fd/{fd}").st_mode)
+        except OSError:
+            return False
+
     def unix(self) -> dict[int, Unix] | None:
         """See Ends; asked once."""
         if self._unix is None:
@@ -84,7 +103,7 @@ class Kernel:
 
 
 def _unix() -> dict[int, Unix] | None:
-    request = struct.pack("=BBHIIIII", socket.AF_UNIX, 0, 0, 0xFFFFFFFF, 0, _SHOW_PEER, 0, 0)
+    request = struct.pack("=BBHIIIII", socket.AF_UNIX, 0, 0, 0xFFFFFFFF, 0, _SHOW_NAME | _SHOW_PEER, 0, 0)
     head = struct.pack("=IHHII", 16 + len(request), _BY_FAMILY, _DUMP, 1, 0)
     found: dict[int, Unix] = {}
     try:
@@ -108,17 +127,18 @@ def messages(data: bytes, found: dict[int, Unix]) -> bool:
             return False
         if kind == _ERROR or size < 32:
             raise OSError("the kernel does not answer")
-        state, inode = data[at + 18], struct.unpack_from("=I", data, at + 20)[0]
-        peer = None
+        way, state, inode = data[at + 17], data[at + 18], struct.unpack_from("=I", data, at + 20)[0]
+        peer, named = None, False
         inner = at + 32
         while inner + 4 <= at + size:
             length, name = struct.unpack_from("=HH", data, inner)
             if length < 4:
                 break
+            named = named or (name == _NAME and length > 4)
             if name == _PEER and length >= 8:
                 peer = struct.unpack_from("=I", data, inner + 4)[0]
             inner += (length + 3) & ~3
-        found[inode] = Unix(state == 10, peer)
+        found[inode] = Unix(state == _LISTEN or (way == socket.SOCK_DGRAM and named), peer)
         at += (size + 3) & ~3
     return True
 
@@ -186,4 +206,6 @@ def state(sources: Sources, ends: Ends, pid: int, fd: Fd | None) -> State:
         known = ends.unix()
         one = None if known is None else known.get(fd.inode)
         return "unknown" if one is None or one.peer is None else "live" if one.peer else "broken"
-    return "file" if target.startswith("/") else "other"
+    if not target.startswith("/"):
+        return "other"
+    return "fifo" if ends.fifo(pid, fd.fd) else "file"

@@ -19,6 +19,7 @@ STDIO = frozenset({"mcp", "language-server", "helper"})  # roles that live by th
 AGENT = frozenset({"session", "server", "app", "launcher"})  # roles of an agent's own processes
 _TEMPORARY = ("/tmp/", "/var/tmp/", "/var/folders/", "/private/var/folders/", "/private/tmp/", "/dev/shm/")
 _PROFILE = ("--user-data-dir=", "--profile=", "-profile=")
+_DIALS = ("--socket", "--tcp", "--connect", "--hub", "--relay", "--tunnel", "ws://", "wss://")
 _SHELLS = frozenset(
     {"sh", "bash", "zsh", "fish", "dash", "ksh", "tcsh", "csh", "nu", "xonsh", "elvish", "pwsh"}
 )
@@ -76,6 +77,22 @@ def _temporary(word: str, before: str) -> bool:
         if word.startswith(option):
             return word[len(option) :].startswith(_TEMPORARY)
     return before in ("-profile", "--profile") and word.startswith(_TEMPORARY)
+
+
+def has_fixed_port(proc: Proc) -> bool:
+    """A browser whose port for drivers has a number that somebody chose: several may come and go."""
+    ports = [word.partition("=")[2] for word in proc.argv if word.startswith("--remote-debugging-port=")]
+    return any(port != "0" for port in ports)
+
+
+def dials(proc: Proc) -> bool:
+    """A helper that was told to reach its client over a connection, and not over its streams (--socket=6009)."""
+    return any(word.startswith(_DIALS) for word in proc.argv[1:])
+
+
+def is_wrapper(proc: Proc) -> bool:
+    """It only starts another program and waits for it: npx, uv run, timeout, a shell."""
+    return is_shell(proc) or argv.is_runner(proc)
 
 
 def environment(data: bytes) -> dict[str, str]:

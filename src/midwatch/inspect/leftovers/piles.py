@@ -32,7 +32,7 @@ def piles(sources: Sources, table: Table, packs: Packs, guard: Guard, taken: set
         copies.setdefault((_owner(parent, table, packs).pid, known.name), []).append(one)
     found: list[Leftover] = []
     for (pid, name), several in sorted(copies.items(), key=lambda item: (-len(item[1]), item[0])):
-        if len(several) >= SWEEP_PILE:
+        if len(several) >= SWEEP_PILE and kinds.never(table.procs[pid]) != "manager":  # its configuration says so
             found += _pile(
                 table, packs, guard, table.procs[pid], name, sorted(several, key=lambda one: one.start)
             )

@@ -17,8 +17,9 @@ from midwatch.inspect.agents import Known, Packs
 from midwatch.inspect.leftovers import kinds
 from midwatch.inspect.leftovers.clients import Clients
 from midwatch.inspect.leftovers.ends import Ends, Fd, State, descriptors, state
+from midwatch.inspect.leftovers.pidfiles import PidFiles
 from midwatch.inspect.leftovers.protect import Guard
-from midwatch.inspect.ours import Ours, lineage
+from midwatch.inspect.ours import Ours
 from midwatch.inspect.sources import Sources, Table
 from midwatch.model.look import Proc
 
@@ -65,6 +66,7 @@ class Judge:
         self._packs = packs
         self._ends = ends
         self._guard = guard
+        self._pidfiles = PidFiles(sources)
         self._children: dict[int, list[Proc]] = {}
         for one in table.procs.values():
             self._children.setdefault(one.ppid, []).append(one)
@@ -85,7 +87,7 @@ class Judge:
         """The whole proof. Raises Owned."""
         proof = [self._adrift(root)]
         tree = self.below(root)
-        who = self._who(root, tree)
+        who = self._who(root)
         for one in tree:
             words = self._guard.why(one)
             if words:
@@ -99,25 +101,40 @@ class Judge:
         if unread is not None:
             raise Owned(f"what pid {unread} has open cannot be read: nothing can be proven")
         known = {pid: found for pid, found in fds.items() if found is not None}
+        seated = _seated(known)
+        if seated and seated != root.pid:
+            raise Owned(f"its child {seated} is at an open terminal")
         reason, name, sure = self._unreachable(root, who, known[root.pid], proof)
         clients = Clients(self._sources, self._ends, root, known)
         strangers = clients.strangers()
         if strangers:
             raise Owned(strangers)
-        if clients.listens and not (who.known is not None and who.known.role == "browser"):
+        useless = self._useless(tree, clients, who.known, reason, proof)
+        proof += self._standing(root, who)
+        return Proven(root, tuple(tree), reason, name, tuple(proof), sure and useless)
+
+    def _useless(
+        self, tree: list[Proc], clients: Clients, known: Known | None, reason: str, proof: list[str]
+    ) -> bool:
+        """Nobody is connected to it now; can nobody come, and is it connected to nobody?"""
+        sure = True
+        named = self._pidfiles.names(tree[0].pid)
+        if named:
+            sure = False
+            proof.append(f"{named} names it: somebody means to find it again")
+        if clients.listens and not _own_port(tree, known):
             sure = False
             proof.append(
                 f"nobody is connected to it, but it listens ({', '.join(clients.listens[:3])}): somebody may come"
             )
-        elif clients.outgoing and not (who.known is not None and _is_cut_off(who.known, reason)):
+        elif clients.outgoing and not (known is not None and _is_cut_off(tree, known, reason)):
             sure = False
             proof.append(
                 f"it is connected to {', '.join(clients.outgoing[:3])}: it may still be working for somebody"
             )
         else:
             proof.append("nobody is connected to it or to its children")
-        proof += self._standing(root, who)
-        return Proven(root, tuple(tree), reason, name, tuple(proof), sure)
+        return sure
 
     def below(self, root: Proc) -> list[Proc]:
         """The process and all its descendants, parents first. Raises Owned for a tree without end."""
@@ -157,7 +174,7 @@ class Judge:
         return f"whoever started it has ended: its parent is now {heir}; {session}"
 
     # -- 3: what it was
-    def _who(self, root: Proc, tree: list[Proc]) -> Who:
+    def _who(self, root: Proc) -> Who:
         try:
             environ = kinds.environment(self._sources.read(f"/proc/{root.pid}/environ"))
         except OSError:
@@ -165,7 +182,7 @@ class Judge:
         standing, words = self._ours.marked(environ.get("MIDWATCH_RUN", ""))
         if standing == "ours":
             raise Owned(words)
-        known = next((found for one in tree if (found := self._known(one)) is not None), None)
+        known = self._wrapped(root)
         if known is not None:
             return Who(known=known)
         if standing == "dead":
@@ -179,6 +196,20 @@ class Judge:
                 f"an agent that was started before it lives: pid {elder.pid} ({argv.label(elder)}) may own it"
             )
         return Who(task_of=pack, mark=mark)
+
+    def _wrapped(self, root: Proc) -> Known | None:
+        """What it is, or what it does nothing but start (npx, uv run, timeout, sh -c): a program of somebody's own that
+        uses a server or a browser is none itself, nor is a script that runs agents.
+        """
+        asked = [(root, False)]
+        for one, scripted in asked:  # grows while it is walked
+            known = self._known(one)
+            if known is not None and not (scripted and known.role in kinds.AGENT):
+                return known
+            if kinds.is_wrapper(one) and len(asked) <= _TREE:
+                shell = scripted or kinds.is_shell(one)
+                asked += [(child, shell) for child in self._children.get(one.pid, ()) if child.start >= one.start]
+        return None
 
     def _known(self, proc: Proc) -> Known | None:
         known = self._packs.who(proc)
@@ -205,7 +236,7 @@ class Judge:
         if who.known is not None:
             return self._helper(root, who.known, streams, told, proof)
         if who.run:
-            if _reachable(streams):
+            if _reachable([one for one in streams if one != "fifo"]):  # its log's is a named one
                 raise Owned(f"somebody can still read or write it ({told})")
             proof += [who.run, f"nobody reads or writes it: {told}"]
             return "left by a run of midwatch whose supervisor is dead", argv.label(root), True
@@ -297,6 +328,7 @@ class Judge:
 
 _TOLD: dict[State, str] = {
     "broken": "nobody holds the other end", "live": "connected to somebody", "null": "/dev/null", "file": "a file",
+    "fifo": "a named pipe",
     "dead terminal": "a terminal that was closed", "terminal": "an open terminal", "closed": "closed",
     "other": "something else", "unknown": "cannot be told",
 }  # fmt: skip
@@ -305,9 +337,17 @@ _TOLD: dict[State, str] = {
 _TERMINAL = "whose terminal is closed"
 
 
-def _is_cut_off(known: Known, reason: str) -> bool:
+def _is_cut_off(tree: list[Proc], known: Known, reason: str) -> bool:
     """A helper that lived by its streams: without them it works for nobody, whatever it is connected to."""
-    return known.role == "browser" or (known.role in kinds.STDIO and not reason.endswith(_TERMINAL))
+    if known.role == "browser":
+        return True
+    by_streams = known.role in kinds.STDIO and not reason.endswith(_TERMINAL)
+    return by_streams and not any(kinds.dials(one) for one in tree)
+
+
+def _own_port(tree: list[Proc], known: Known | None) -> bool:
+    """Is what it listens on its driver's only? A browser's port is, unless somebody chose its number for others."""
+    return known is not None and known.role == "browser" and not any(kinds.has_fixed_port(one) for one in tree)
 
 
 def _streams(streams: list[State]) -> str:
@@ -319,7 +359,15 @@ def _streams(streams: list[State]) -> str:
 
 
 def _reachable(streams: list[State]) -> bool:
-    return bool({"live", "terminal", "unknown", "other"} & {*streams})
+    return bool({"live", "terminal", "fifo", "unknown", "other"} & {*streams})
+
+
+def _seated(fds: dict[int, list[Fd]]) -> int:
+    """Who of a tree reads a terminal that nobody of the tree made, or 0."""
+    if any(fd.target.endswith("/ptmx") for found in fds.values() for fd in found):
+        return 0
+    at = ((pid, fd.target) for pid, found in fds.items() for fd in found if fd.fd == 0)
+    return next((pid for pid, to in at if to.startswith("/dev/pts/") and not to.endswith(" (deleted)")), 0)
 
 
 def _is_manager(proc: Proc) -> bool:
@@ -333,5 +381,3 @@ def _ago(seconds: float) -> str:
             return f"{seconds / size:.0f} {unit}"
     return f"{max(0.0, seconds):.0f} s"
 
-
-__all__ = ["Judge", "Owned", "Proven", "lineage"]

@@ -13,6 +13,7 @@ import re
 from midwatch.inspect.leftovers import kinds
 from midwatch.inspect.ours import Ours, lineage
 from midwatch.inspect.sources import Sources, Table
+from midwatch.machine.linux import procfs
 from midwatch.model.look import Proc
 from midwatch.policy.defaults_inspect import SWEEP_YOUNG
 
@@ -99,10 +100,20 @@ class Guard:
             return "it is stopped: somebody paused it"
         if proc.state in ("Z", "X", "x"):
             return "it has ended already"
+        tracer = self._tracer(proc)
+        if tracer:
+            return f"pid {tracer} traces it: somebody debugs it"
         age = self._table.at - proc.started
         if age < self._young:
             return f"it was started {max(0, age):.0f} s ago (less than {self._young:.0f} s)"
         return ""
+
+    def _tracer(self, proc: Proc) -> int:
+        try:
+            text = self._sources.read(f"/proc/{proc.pid}/status", 1 << 16)
+        except OSError:
+            return 0
+        return procfs.count(text, b"\nTracerPid:") or 0
 
 
 def _article(kind: str) -> str:
@@ -110,10 +121,8 @@ def _article(kind: str) -> str:
 
 
 def unit_of(cgroup: str) -> str:
-    """The service unit that a cgroup path belongs to, or "". Scopes hold what a person or a terminal started."""
-    for part in reversed(cgroup.split("/")):
-        if part.endswith(".scope"):
-            return ""
-        if part.endswith(".service"):
-            return "" if part.startswith("user@") else part
-    return ""
+    """The service unit that a cgroup path belongs to, or "". Scopes hold what a person or a terminal started, unless
+    they are inside of a service.
+    """
+    parts = [part for part in cgroup.split("/") if part.endswith(".service") and not part.startswith("user@")]
+    return parts[-1] if parts else ""
