@@ -146,6 +146,20 @@ def test_a_pid_that_is_hidden_is_not_called_dead(machine: Machine) -> None:
     assert [one.status for one in bad(run(ctx(machine), [locks.CHECK]))] == ["warn"]
 
 
+def test_a_daemon_that_began_while_we_looked_is_not_called_dead(machine: Machine) -> None:
+    """Its file is younger than the list of processes."""
+    machine.put("/run/x.pid", "99\n", NOW + 1)
+    assert not bad(run(ctx(machine), [locks.CHECK]))
+
+
+def test_the_fix_can_be_pasted(machine: Machine) -> None:
+    """Also for a folder with a blank in its name."""
+    machine.put("/run/my app.pid", "99\n", NOW - 100)
+    (found,) = bad(run(ctx(machine), [locks.CHECK]))
+    assert found.hint == "rm '/run/my app.pid'"
+    assert found.fix == ("rm", "/run/my app.pid")
+
+
 def test_a_clock_that_was_set_makes_nobody_a_stranger(machine: Machine) -> None:
     """sshd.pid older than its sshd (the clock was wrong at boot) is fine; a number in a later line is no pid."""
     machine.add(proc(700, "/usr/sbin/sshd -D"), proc(12, "swcd"))
@@ -164,6 +178,9 @@ def test_gits_index_lock_without_a_git_blocks(machine: Machine) -> None:
     machine.add(proc(7, "git commit"))
     assert not bad(run(ctx(machine, paths=("/home/me/repo/src",)), [locks.CHECK]))
     machine.procs.clear()
+    machine.hidden = ("other users' processes are hidden (hidepid)",)
+    assert not bad(run(ctx(machine, paths=("/home/me/repo",)), [locks.CHECK]))
+    machine.hidden = ()
     machine.times["/home/me/repo/.git/index.lock"] = NOW - 5
     assert not bad(run(ctx(machine, paths=("/home/me/repo",)), [locks.CHECK]))
 

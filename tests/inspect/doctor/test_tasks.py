@@ -43,12 +43,22 @@ def test_leftover_tasks_by_age_and_memory(
 def test_a_pile_under_a_living_parent_only_warns(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """What nobody can prove is a warning with a dry run, however large."""
     left = Leftover(
-        proc(7, "npx x", started=NOW - 9000, held=3 * GIB), "copy", ("one of 9",), "x below codex", False
+        proc(7, "npx x", started=NOW - 9000, held=3 * GIB), "copy", ("one of 9",), "x below codex", False, "again"
     )
     monkeypatch.setattr(tasks, "find", lambda *_: [left] * 60)
     (found,) = run(ctx(machine), [tasks.CHECK])
     assert (found.status, found.hint) == ("warn", "midwatch sweep --dry-run")
     assert len(found.offenders) == 50
+
+
+def test_an_orphan_that_listens_is_no_pile(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is offered apart because somebody may come has no living parent, and is not said to have one."""
+    left = Leftover(proc(7, "npx x", started=NOW - 9000), "MCP server without a client", (), "x", False)
+    monkeypatch.setattr(tasks, "find", lambda *_: [left])
+    (found,) = run(ctx(machine), [tasks.CHECK])
+    assert found.status == "warn"
+    assert "may still need them" in found.message
+    assert "living parent" not in found.message
 
 
 def _recording(folder: Path, sessions: int) -> Recorded:

@@ -99,7 +99,7 @@ def _kernel(ctx: Context) -> Iterable[Checked]:
             most = int(ctx.sources.sysctl(name))
         except (OSError, ValueError):
             continue
-        yield from _room(what, sum(proc.threads or 1 for proc in procs), most, f"sysctl {name}={most * 2}")
+        yield from _room(what, sum(proc.threads or 1 for proc in procs), most, f"sudo sysctl -w {name}={most * 2}")
 
 
 def _room(what: str, used: int, most: int, hint: str) -> Iterable[Checked]:

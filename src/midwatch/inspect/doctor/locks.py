@@ -8,6 +8,7 @@ younger process blocks a start for ever. Must not open, remove or take one. Test
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable
 
 from midwatch.inspect.doctor.check import Check, Context, Missing
@@ -139,11 +140,11 @@ def _index(ctx: Context, path: str) -> Checked | None:
     except OSError:
         return None
     gits = [proc for proc in ctx.sources.table().procs.values() if proc.name.startswith("git")]
-    if gits or now - mtime < figures.LOCK_FRESH:
+    if gits or ctx.sources.table().hidden or now - mtime < figures.LOCK_FRESH:
         return None
     age = format_seconds(max(0.0, now - mtime))
     words = f"{path} has been there for {age} and no git runs: every commit in that folder fails"
-    return CHECK.say("fail", words, offenders=[Offender("file", path)], hint=f"rm {path}", fix=("rm", path))
+    return CHECK.say("fail", words, offenders=[Offender("file", path)], hint=_remove(path), fix=("rm", path))
 
 
 def _pid_file(ctx: Context, path: str) -> Checked | None:
@@ -159,8 +160,8 @@ def _pid_file(ctx: Context, path: str) -> Checked | None:
     proc = ctx.sources.table().procs.get(pid)
     evidence = {"path": path, "pid": pid, "written": mtime}
     if proc is None:
-        if ctx.sources.table().hidden:
-            return None  # it may be there and not be shown to us
+        if ctx.sources.table().hidden or mtime > ctx.sources.table().at:
+            return None  # it may be there and not be shown to us, or have begun since we looked
         words = f"{path} names process {pid}, which has ended; a program that only looks at the file will not start"
         return _stale("warn", path, words, evidence)
     if proc.started <= mtime + figures.PID_SLACK or _named(path, proc):
@@ -178,10 +179,14 @@ def _named(path: str, proc: Proc) -> bool:
     return len(stem) > 2 and any(word.lower().startswith(stem) for word in words)
 
 
+def _remove(path: str) -> str:
+    return shlex.join(("rm", path))
+
+
 def _stale(status: str, path: str, words: str, evidence: dict[str, object]) -> Checked:
     return CHECK.say(
         "fail" if status == "fail" else "warn", words, offenders=[Offender("file", path)], evidence=evidence,
-        hint=f"rm {path}", fix=("rm", path),
+        hint=_remove(path), fix=("rm", path),
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """DOC-12: work that nobody waits for: trees whose session has ended, and sessions that idle under a living parent.
 
-The first are leftovers with a proof (leftovers.py); of the second nobody outside can tell for certain that they are
-not needed, so they are counted, named and never offered to be ended unasked. Must not signal.
+The first are leftovers with a proof (inspect/leftovers); of the second nobody outside can tell for certain that they
+are not needed, so they are counted, named and never offered to be ended unasked. Must not signal.
 Tests: tests/inspect/doctor/test_tasks.py.
 """
 
@@ -25,15 +25,19 @@ def _run(ctx: Context) -> Iterable[Checked]:
     found = find(ctx.sources, table, ctx.ours)
     old = [one for one in found if now - one.proc.started > figures.TASK_AGE[0]]
     certain = [one for one in old if one.certain]
-    piles = [one for one in old if not one.certain]
+    piles = [one for one in old if one.respawns]
+    apart = [one for one in old if not one.certain and not one.respawns]
     if certain:
         yield _left(certain, now, "nobody owns any more", "midwatch sweep")
     if piles:
         yield _left(piles, now, "pile up under a living parent", "midwatch sweep --dry-run", uncertain=True)
+    if apart:
+        words = "have lost whoever started them, but somebody may still need them"
+        yield _left(apart, now, words, "midwatch sweep --dry-run", uncertain=True)
     idle = _idle(ctx, now)
     if idle:
         yield idle
-    if not certain and not piles and not idle:
+    if not certain and not piles and not apart and not idle:
         young = len(found)
         words = "nothing is left over" + (
             f"; {naming.count(young, 'process')} began too lately to say" if young else ""
