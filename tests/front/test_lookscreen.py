@@ -37,6 +37,15 @@ def lines(document: dict[str, Any], room: int = 80, on: bool = False) -> list[st
     return lookscreen.screen(document, room, NOW, on)
 
 
+def test_an_orphan_that_listens_is_no_pile(mac: dict[str, Any]) -> None:
+    """Offered apart because somebody may come: it has no living parent, so it does not pile up below one."""
+    changes = {"name": "dev-mcp", "reason": "MCP server without a client", "respawns": ""}
+    mac["leftovers"] = [mac["leftovers"][0] | changes]
+    text = "\n".join(lines(mac))
+    assert "old: offered apart: MCP server without a client" in " ".join(text.split())
+    assert "pile-up" not in text
+
+
 def test_users_5_1(mac: dict[str, Any]) -> None:
     """The first screen: a number in gigabytes that one did not know, and the command that fixes it."""
     text = "\n".join(lines(mac))

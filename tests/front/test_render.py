@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midwatch.front.cli.render import clock, coming, cut, duration, paint, size, table, wrap
+from midwatch.front.cli.render import clock, coloured, coming, cut, duration, paint, size, table, wrap
 
 
 @pytest.mark.parametrize(
@@ -91,3 +91,18 @@ def test_a_scheduled_time_says_its_zone() -> None:
     assert coming(noon + 86400, "UTC", noon) == "2026-06-02 12:00 UTC (in 1d)"
     assert "(in 1h)" in coming(noon + 3600, None, noon)
     assert "(in 1h)" in coming(noon + 3600, "Mars/Olympus", noon)
+
+
+@pytest.mark.parametrize(
+    ("term", "no_color", "tty", "on"),
+    [("xterm", "", True, True), ("dumb", "", True, False), ("", "", True, False), (None, "", True, False),
+     ("xterm", "1", True, False), ("xterm", "", False, False)],
+)  # fmt: skip
+def test_colours(monkeypatch: pytest.MonkeyPatch, term: str | None, no_color: str, tty: bool, on: bool) -> None:
+    """Only on a terminal that says what it is; never in a pipe, without TERM, or with NO_COLOR."""
+    monkeypatch.delenv("TERM", raising=False)
+    if term is not None:
+        monkeypatch.setenv("TERM", term)
+    monkeypatch.setenv("NO_COLOR", no_color)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: tty)
+    assert coloured() is on

@@ -72,7 +72,8 @@ class Checked(msgspec.Struct, frozen=True):
 
 class Leftover(msgspec.Struct, frozen=True):
     """A process that nobody owns any more, with the proof. `group`: what it is shown under (its lost session, or the
-    living parent of a pile-up). `certain` False: a pile-up under a living parent, offered apart.
+    living parent of a pile-up). `certain` False: offered apart, because somebody may still need it; a pile-up under a
+    living parent `respawns`.
     """
 
     proc: Proc

@@ -97,7 +97,7 @@ def leftovers(found: Doc, now: float) -> list[tuple[str, str]]:
     """Grouped by what they are and why they are left over; pile-ups below a living parent say so."""
     groups: dict[tuple[bool, str, str], list[dict[str, Any]]] = {}
     for one in found["leftovers"]:
-        key = (one["certain"], one["name"], one["reason"] if one["certain"] else one["group"])
+        key = (one["certain"], one["name"], one["group"] if one["respawns"] else one["reason"])
         groups.setdefault(key, []).append(one)
     rows = []
     for (certain, name, why), group in groups.items():
@@ -105,7 +105,8 @@ def leftovers(found: Doc, now: float) -> list[tuple[str, str]]:
         ages = sorted(now - one["started"] for one in group)
         first, last = duration(ages[0]), duration(ages[-1])
         age = last if first == last else f"{first} to {last}"
-        apart = "" if certain else "pile-up, offered apart: "
+        pile = "pile-up, " if group[0]["respawns"] else ""
+        apart = "" if certain else f"{pile}offered apart: "
         rows.append((certain, total, plain(f"{len(group)} x {name}, {size(total)}, {age} old: {apart}{why}")))
     rows.sort(key=lambda row: (not row[0], -row[1]))
     return [(text, "" if certain else "dim") for certain, _, text in rows]

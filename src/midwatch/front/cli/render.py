@@ -103,8 +103,12 @@ def coming(wall: float, zone: str | None, now: float) -> str:
 
 
 def coloured() -> bool:
-    """Colours: on a terminal, unless NO_COLOR is set."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    """Colours: on a terminal that says what it is, unless NO_COLOR is set."""
+    return (
+        sys.stdout.isatty()
+        and not os.environ.get("NO_COLOR")
+        and os.environ.get("TERM", "") not in ("", "dumb")
+    )
 
 
 def paint(text: str, kind: str, on: bool) -> str:

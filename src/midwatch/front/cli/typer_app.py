@@ -29,7 +29,7 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings=_HELP_NAMES,
         invoke_without_command=True,
-        epilog="`midwatch` alone shows your services and the ten largest process trees. "
+        epilog="`midwatch` alone is `midwatch look`: this machine at a glance, and what to type next. "
         "`midwatch VERB -h` explains one verb.",
     )
     app.callback()(_root)
