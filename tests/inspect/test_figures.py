@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,13 @@ def test_each_figure_is_explained_and_pinned(figure: Figure) -> None:
 def test_no_constant_is_left_out_of_the_table() -> None:
     names = {name for name in vars(d) if name.isupper() and name[0] != "_"} - {"MIB", "GIB", "DAY", "T"}
     assert names == set(d.FIGURES) | {"FIGURES"}
+
+
+def test_the_tests_that_a_module_names_exist() -> None:
+    """A docstring that sends its reader to a file that is not there is worse than none."""
+    root = FOLDER.parents[1]
+    for folder in ("inspect", "front"):
+        for path in (root / "src" / "midwatch" / folder).rglob("*.py"):
+            said = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+            gone = [name for name in re.findall(r"tests/[\w/]+\.py", said) if not (root / name).exists()]
+            assert not gone, f"{path}: {gone}"

@@ -2,7 +2,7 @@
 
 The front fills it from the daemons' answers and the records; everybody who looks at strangers asks it first. A living
 keeper is the reaper of all it started, so whatever descends from one is ours without a record. Must not ask a daemon
-and must not read a file. Tests: tests/inspect/test_ours.py.
+and must not read a file. Tests: tests/inspect/test_protect.py.
 """
 
 from __future__ import annotations

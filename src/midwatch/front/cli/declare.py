@@ -3,7 +3,7 @@
 Declared once as plain data, because importing Typer costs more time than `ps` may take: `quick.py` reads
 an ordinary command line by these declarations, `typer_app.py` builds help, completion and error messages
 from the same ones, and the reference is generated from them. Must not import anything heavy. Tests:
-tests/front/test_declare.py.
+tests/front/test_help.py.
 """
 
 from __future__ import annotations

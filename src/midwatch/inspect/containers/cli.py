@@ -1,7 +1,7 @@
 """Takes the picture from what the docker command prints: of a recording, and of a machine without the docker SDK.
 
 A recording has `docker_info`, `docker_inspect`, `docker_stats` and `docker_volumes` under `run/`, in any of the forms
-of F-09 to F-11. Must not judge. Tests: tests/inspect/containers/test_cli.py.
+of F-09 to F-11. Must not judge. Tests: tests/inspect/containers/test_client.py.
 """
 
 from __future__ import annotations

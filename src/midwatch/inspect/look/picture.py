@@ -1,7 +1,7 @@
 """One read-only look at a machine: who holds memory, what is left over, what runs out, what loops, who died.
 
 Every part runs in a thread with a deadline and says what is missing when it was refused, failed or was late; the
-screen comes in any case, under two seconds whatever hangs. Must not print, and must not redact: lookdoc.py does.
+screen comes in any case, under two seconds whatever hangs. Must not print, and must not redact: document.py does.
 Tests: tests/inspect/test_look.py.
 """
 

@@ -1,7 +1,7 @@
 """The hands of a recovery on this machine: sweep, stop a container, restart a virtual machine, truncate a log.
 
 What concerns our own services goes through their daemon and is given in by the caller. Each hand checks its targets
-again and says what it refused. Must not choose. Tests: tests/inspect/test_recover_hands.py, tests/system.
+again and says what it refused. Must not choose. Tests: tests/inspect/test_recover_apply.py, tests/system.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Live:
         self._grace = grace
 
     def do(self, step: Step) -> Done:
-        """See recover_apply.Hands."""
+        """See recover/apply.py: Hands."""
         ways: dict[str, Callable[[Step], Done]] = {
             "snapshot": self._snapshot, "services": self._services, "leftovers": self._end, "copies": self._end,
             "stacks": self._stacks, "vm": self._restart, "wal": self._truncate,

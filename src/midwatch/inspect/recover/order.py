@@ -1,6 +1,6 @@
 """The plan of a recovery: in REC-2's order what would give memory back, each with its targets, gain, risk and way back.
 
-Asks the finder of leftovers, the container engines, the sessions and our own services. Must not act: recover_apply.py
+Asks the finder of leftovers, the container engines, the sessions and our own services. Must not act: recover/apply.py
 does, step by step. Tests: tests/inspect/test_recover.py.
 """
 

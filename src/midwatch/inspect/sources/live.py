@@ -1,8 +1,8 @@
 """This machine, as everything in inspect/ reads it: processes, small files, programs that only read.
 
 No read can hang on a FIFO or a device, no program runs longer than it was given or prints more than is kept, and none
-goes through a shell. What a dead network mount holds up is the caller's to give a deadline (look.py does). Must not
-know any check, and must not change anything. Tests: tests/inspect/test_live.py.
+goes through a shell. What a dead network mount holds up is the caller's to give a deadline (look/picture.py does).
+Must not know any check, and must not change anything. Tests: tests/inspect/test_live.py.
 """
 
 from __future__ import annotations

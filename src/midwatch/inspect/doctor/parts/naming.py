@@ -1,6 +1,6 @@
 """How a check names who is meant: short, without secrets, with the identity that a later step can check (GEN-2).
 
-Must not read anything. Tests: tests/inspect/doctor/test_parts.py.
+Must not read anything. Tests: tests/inspect/doctor/test_hostile.py.
 """
 
 from __future__ import annotations
