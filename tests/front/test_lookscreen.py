@@ -123,6 +123,16 @@ def calm() -> dict[str, Any]:
     return found
 
 
+def test_a_kill_by_the_kernel_alone_is_none_of_doctors() -> None:
+    """What the next command promises, it does: the doctor has no fix for somebody who died, a limit is one."""
+    found = calm()
+    found["deaths"] = [{"name": "x", "pid": 1, "at": NOW, "words": "killed", "source": "kernel", "subject": "1"}]
+    (row,) = looknext.advice(found, ALL)
+    assert row["command"] == "midwatch run --memory 2G -- CMD"
+    found |= {"processes": 1, "next": [row]}
+    assert lines(found)[0].startswith("looked at 1 process in ")
+
+
 def test_a_calm_machine() -> None:
     """Few lines; still what is nearest to its end, and what to type next."""
     found = calm()

@@ -49,10 +49,18 @@ def test_the_kernels_log() -> None:
     assert found.missing == []
 
 
+def test_a_kill_of_who_held_nothing_yet() -> None:
+    """A process that was killed before it had a page: "at 0 B" would be no news."""
+    line = "[5.0] Memory cgroup out of memory: Killed process 7 (sh) total-vm:4kB, anon-rss:0kB, UID:0\n"
+    (death,) = deaths.find(machine(line), []).deaths
+    assert death.words == "killed by the kernel: its memory group's limit"
+
+
 def test_a_log_that_is_closed_is_named_with_what_everybody_may_know() -> None:
     """Without root: how many were killed since boot, and how to see who."""
     made = machine()
     made.says("dmesg", "", 1, "dmesg: read kernel buffer failed: Operation not permitted")
+    made.says("journalctl -k -b -o short-monotonic --no-pager -n 8000", "-- No entries --\n")  # and 0
     made.put("/proc/vmstat", "nr_free 5\noom_kill 12\n")
     assert deaths.find(made, []).missing == [
         (

@@ -6,9 +6,10 @@ from tests.inspect.played import NOW, Machine, many, proc, table
 
 from midwatch.inspect.agents import load
 from midwatch.inspect.leftovers.ends import Blind
-from midwatch.inspect.leftovers.find import find
+from midwatch.inspect.leftovers.find import find, why_not
 from midwatch.inspect.leftovers.piles import batches
 from midwatch.inspect.ours import Ours
+from midwatch.inspect.sources import Table
 from midwatch.model.look import Leftover, Proc
 
 PACKS = load()
@@ -37,6 +38,14 @@ def test_what_a_process_manager_runs_is_no_pile() -> None:
     for words in ("PM2 v6.0.5: God Daemon (/root/.pm2)", "supervisord -n"):
         manager = proc(900, words, start=1)
         assert found(manager, *many(1000, 20, BROWSE, ppid=900)) == []
+
+
+def test_who_is_hidden_is_not_called_gone() -> None:
+    """With hidepid a pid of somebody else is not shown: that is no proof that it does not exist."""
+    procs = table(PARENT)
+    hidden = Table(procs.procs, procs.at, ("others are hidden (hidepid)",))
+    assert why_not(Machine("darwin"), procs, Ours(), 1, PACKS, ends=Blind()) == "there is no such process"
+    assert why_not(Machine("darwin"), hidden, Ours(), 1, PACKS, ends=Blind()).startswith("it cannot be seen (")
 
 
 def test_few_copies_are_no_pile() -> None:

@@ -42,8 +42,10 @@ def _found(found: Mapping[str, Any]) -> list[dict[str, str]]:
     strange = [loop for loop in found["loops"] if loop["manager"] != "midwatch"]
     worried = [level for level in found["forecasts"] if level["state"] != "calm"]
     killed = [death for death in found["deaths"] if death["source"] in {"kernel", "jetsam"}]
-    if strange or worried or killed or found["containers"]["unlimited"]:
+    if strange or worried or found["containers"]["unlimited"]:
         rows.append(_row("midwatch doctor", "a fix for each"))
+    if killed and not rows:
+        rows.append(_row("midwatch run --memory 2G -- CMD", "a memory line for what was killed"))
     return rows
 
 

@@ -39,7 +39,8 @@ def screen(found: Doc, room: int, now: float, on: bool) -> list[str]:
 
 def header(found: Doc) -> str:
     """What was looked at, and that nothing was changed."""
-    seen = [f"{found['processes']} processes"]
+    count = found["processes"]
+    seen = [f"{count} process{'es' * (count != 1)}"]
     running = found["containers"]["containers"]
     seen += [f"{running} container{'s' * (running != 1)}"] if running else []
     mine = found["services"]

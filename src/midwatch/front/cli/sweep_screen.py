@@ -31,7 +31,8 @@ def found_lines(table: Table, found: list[Leftover], room: int) -> list[str]:
     certain = [one for one in found if one.certain]
     apart = [one for one in found if not one.certain]
     if not found:
-        lines = [f"no leftovers: of {len(table.procs)} processes none is proven to be nobody's"]
+        count = len(table.procs)
+        lines = [f"no leftovers: of {count} process{'es' * (count != 1)} none is proven to be nobody's"]
         return lines + _hidden(table, room)
     lines = [
         f"LEFTOVERS   {_count(certain)}, nobody owns them" if certain else "LEFTOVERS   none that is certain"

@@ -93,7 +93,7 @@ def _linux(ctx: Context) -> Checked:
     boots = _boots(ctx)
     if not boots and not dumps:
         raise Missing(
-            "the journal knows no boot, not even this one", "mkdir /var/log/journal, so that it is kept"
+            "the journal knows no boot, not even this one", "sudo mkdir -p /var/log/journal, so that it is kept"
         )
     if len(boots) < 2:
         if dumps:

@@ -61,6 +61,8 @@ def why_not(
     if not table.whole:
         return "the processes could not all be read: who has ended cannot be told"
     proc = table.procs.get(pid)
+    if proc is None and table.hidden:
+        return f"it cannot be seen ({'; '.join(table.hidden)})"
     if proc is None:
         return "there is no such process"
     _, judge = _judge(sources, table, ours, packs if packs is not None else _packs(), ends, young)

@@ -58,6 +58,11 @@ def named_time(name: str) -> float | None:
         return None
 
 
+def is_kernel(text: str) -> bool:
+    """Has it a line of the kernel's? journalctl says "-- No entries --" and 0 to who may not read them."""
+    return any(_STAMP.match(line) for line in text.splitlines())
+
+
 def kernel(text: str, booted: float) -> list[Death]:
     """F-05, F-06: kills for memory and crashes in the log; times are seconds since boot."""
     found = []
@@ -75,7 +80,7 @@ def _kernel_line(text: str, at: float) -> Death | None:
     killed = _KILLED.search(text)
     if killed is not None:
         size = _ANON.search(killed[3])
-        held = f" at {format_bytes(int(size[1]) * 1024)}" if size else ""
+        held = f" at {format_bytes(int(size[1]) * 1024)}" if size and int(size[1]) else ""
         whose = (
             "its memory group's limit"
             if text.startswith("Memory cgroup")

@@ -88,7 +88,7 @@ def _kernel(sources: Sources, missing: list[str]) -> list[Death]:
             ran = sources.run(argv, 1.0)
         except OSError:
             continue
-        if ran.code == 0 and not ran.late and ran.out.strip() and up is not None:
+        if ran.code == 0 and not ran.late and deathlogs.is_kernel(ran.out) and up is not None:
             return deathlogs.kernel(ran.out, sources.now() - up)
     killed = 0
     try:
