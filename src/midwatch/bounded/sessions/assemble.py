@@ -7,7 +7,6 @@ tests/bounded/sessions/test_assemble.py.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -109,8 +108,3 @@ def frame_bytes(shape: Shape, item: Item) -> int:
     """Bytes of JSON around a body, the comma counted."""
     before, behind = shape(item, item.picture)
     return len(before.encode()) + len(behind.encode()) + 1
-
-
-def in_row(body: bytes) -> Seekable:
-    """A short body as a file."""
-    return io.BytesIO(body)

@@ -45,6 +45,7 @@ def migrate(path: str, version: int, say: Progress) -> None:
                     raise NotOurs(f"open: {path} has no version and not the tables of one. Nothing was done with it")
                 kept = backup(path, say)
                 _begin(connections, kept)
+            _half_written(connections)
             _sessions(connections)
             while moved := _items(connections):
                 say(f"migrate {path}: item {moved}")
@@ -112,6 +113,14 @@ def _begin(connections: Connections, kept: str) -> None:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+
+
+def _half_written(connections: Connections) -> None:
+    """A long body that was being written when a migration was killed: its pages are used again. Nobody else writes."""
+    with connections.transaction("migrate") as connection:
+        connection.execute("UPDATE payload SET writer = NULL WHERE refs = 0")
+    while payload.sweep(connections):
+        pass
 
 
 def _sessions(connections: Connections) -> None:
