@@ -58,6 +58,15 @@ def test_s75_the_plan_as_json(played: Machine, capsys: pytest.CaptureFixture[str
     assert "sk-live" not in out
 
 
+def test_what_has_to_be_named_is_not_called_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """A pile-up of half a gigabyte is no "nothing that would help", though nobody ends it unasked."""
+    folder = Path(__file__).parents[1] / "inspect" / "recordings" / "mac-six-sessions"
+    code, out, _ = run(capsys, "--recorded", str(folder))
+    assert code == 1
+    assert "copies 528M" in " ".join(out.split())
+    assert "nothing was found that would help" not in out
+
+
 def test_nothing_warns(played: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 0, everything optional."""
     played.put("/proc/meminfo", f"MemTotal: {32 * GIB >> 10} kB\nMemAvailable: {30 * GIB >> 10} kB\n")

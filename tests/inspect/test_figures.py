@@ -45,3 +45,10 @@ def test_the_tests_that_a_module_names_exist() -> None:
             said = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
             gone = [name for name in re.findall(r"tests/[\w/]+\.py", said) if not (root / name).exists()]
             assert not gone, f"{path}: {gone}"
+
+
+def test_no_advice_names_a_command_that_is_not_built() -> None:
+    """Design 6: a verb that is not built is absent everywhere, also in what a check tells to type."""
+    unbuilt = re.compile(r"midwatch (?:guard|top|web|mcp|mcp-server|audit|triage)\b")
+    for path in (FOLDER.parents[1] / "src" / "midwatch" / "inspect").rglob("*.py"):
+        assert not unbuilt.search(path.read_text(encoding="utf-8")), path

@@ -31,6 +31,10 @@ def _verdict(found: Plan, room: int) -> list[str]:
     if found.pressure.level not in ("warn", "fail"):
         return wrap("nothing is needed; what follows is optional", room)
     needed = [step for step in found.steps if step.needed and step.id != "snapshot"]
+    named = [step for step in found.steps if not step.needed and step.gain]
+    if not needed and named:
+        words = ", ".join(f"{step.id} {size(step.gain)}" for step in named)
+        return wrap(f"nothing that helps is done unless you name it or do it yourself: {words}", room)
     if not needed:
         return wrap("nothing was found that would help; the largest trees: 'midwatch look'", room)
     want = f"of the {size(found.pressure.need)} that are missing" if found.pressure.need > 1 else "expected"

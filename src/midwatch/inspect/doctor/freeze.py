@@ -25,7 +25,7 @@ _SHORT = re.compile(
     r"Out of memory: Killed process|invoked oom-killer|blocked for more than \d+ seconds|hung_task"
 )
 _ADVICE = {
-    "watchdog": "midwatch guard: memory lines act before a machine stands still ('memory_budget' in midwatch.toml)",
+    "watchdog": "memory_budget = '12G' in midwatch.toml: memory lines act before a machine stands still",
     "userspace watchdog": "look at what held the machine then: midwatch look, and the jetsam report beside it",
     "guest": "update the app of the container VM, and give the VM less memory",
     "memory": "set memory limits: 'memory_budget' in midwatch.toml, --memory for containers",
