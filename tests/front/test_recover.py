@@ -67,6 +67,13 @@ def test_what_has_to_be_named_is_not_called_nothing(capsys: pytest.CaptureFixtur
     assert "nothing was found that would help" not in out
 
 
+def test_a_folder_that_is_no_recording_is_a_wrong_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """2, not 1: that would say that memory is short."""
+    code, _, err = run(capsys, "--recorded", str(tmp_path))
+    assert code == 2
+    assert "is no recorded machine" in err
+
+
 def test_nothing_warns(played: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 0, everything optional."""
     played.put("/proc/meminfo", f"MemTotal: {32 * GIB >> 10} kB\nMemAvailable: {30 * GIB >> 10} kB\n")

@@ -61,7 +61,10 @@ def _run(apply: bool, yes: bool, only: list[str], recorded: str | None, json: bo
 def _facts(recorded: str | None) -> Facts:
     home = Layout.default().home
     if recorded is not None:
-        return Facts(Recorded(recorded), Ours())
+        try:
+            return Facts(Recorded(recorded), Ours())
+        except (OSError, ValueError) as error:
+            raise Usage(f"{recorded} is no recorded machine: {error}; nothing was looked at") from None
     try:
         picture = instances.look()
     except ClientError:
