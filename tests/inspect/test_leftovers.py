@@ -93,6 +93,17 @@ def test_a_task_of_an_agent_that_ended(zoo: Zoo) -> None:
     assert "task of claude" in found[0].reason
 
 
+def test_a_task_that_writes_a_file_is_offered_apart(zoo: Zoo) -> None:
+    """`make > build.log &` in an agent's shell: its agent has ended, but somebody may want the file."""
+    zoo.orphan(
+        "task", ["sh", "-c", "sleep 600; :"], ("null", str(zoo.folder / "build.log"), "pipe"), env={"CLAUDECODE": "1"}
+    )
+    found = zoo.find()
+    assert found
+    assert not any(left.certain for left in found)
+    assert "somebody may want it" in " ".join(found[0].proof)
+
+
 def test_an_orphan_below_a_subreaper(zoo: Zoo) -> None:
     """Scenario 23: its parent is not process 1, and it is found; the subreaper's own children are not."""
     reaper = (

@@ -249,7 +249,10 @@ class Judge:
             f"{title} started it ({who.mark} is in its environment), and no {title} that is older than it lives"
         )
         proof.append(f"its agent's end of its streams is gone: {told}")
-        return f"task of {title}, which has ended", argv.label(root), bool(_LOST & {*streams[1:]})
+        unread = bool(_LOST & {*streams[1:]}) and "file" not in streams[1:]
+        if not unread:
+            proof.append("but what it prints is not lost: somebody may want it")
+        return f"task of {title}, which has ended", argv.label(root), unread
 
     def _helper(
         self, root: Proc, known: Known, streams: list[State], told: str, proof: list[str]
