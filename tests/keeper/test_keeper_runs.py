@@ -150,6 +150,7 @@ def test_signals_are_told_or_kept(keeper: Keeper) -> None:
     os.kill(keeper.process.pid, signal.SIGTERM)
     assert keeper.event("signal")["signum"] == signal.SIGTERM
     keeper.send(op="heard", signum=int(signal.SIGTERM))
+    keeper.ask("list")  # what a dead engine said and nobody has read is not heard: the signal is told again
     os.kill(keeper.engine_pid, signal.SIGSTOP)  # its successor is started only when it is gone
     os.kill(keeper.engine_pid, signal.SIGKILL)
     until(lambda: keeper.engine_pid not in children(keeper.process.pid), "the keeper has noticed")

@@ -270,7 +270,8 @@ def test_s11_binary_output() -> None:
     assert "binary" in result.notice
     assert result.spool
     page = Store().read(result.spool, offset=1_000_000, length=1000, raw=True)
-    assert (page.encoding, len(page.data)) == ("base64", 1000)
+    assert page.encoding == "base64"
+    assert 997 <= len(page.data) <= 1000  # never half a character, even of noise
 
 
 def test_s12_progress_bars() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from midwatch.bounded.limits import Limits
 from midwatch.bounded.spool import SpoolError, Store
+from midwatch.bounded.spool.reader import Overtaken
 from midwatch.bounded.spool.searching import Match
 
 WRITER = """
@@ -113,9 +114,12 @@ def test_a_ring_that_turns_while_it_is_read(tmp_path: Path) -> None:
             info = store.info(ref)
             if len(info.kept) < 2:
                 continue
-            page = store.read(ref, offset=info.kept[1][0], raw=True)
             pages += 1
-            newest = store.tail(ref, 3).text.split()
+            try:
+                page = store.read(ref, offset=info.kept[1][0], raw=True)
+                newest = store.tail(ref, 3).text.split()
+            except Overtaken:
+                continue  # a typed answer; the loop is bounded
             assert [int(words) for words in newest] == list(range(int(newest[0]), int(newest[0]) + 3))
             if pages % 40 == 0:
                 for match in _found(store, ref):
