@@ -46,7 +46,7 @@ def test_a_service_by_name(instance: Instance, free_port: int) -> None:
     assert mine["status"] == "pass"
     assert mine["message"].startswith("p/web is up, holds ")
     assert " of 512 MiB, stops within 14 s" in mine["message"]
-    assert of(found, "DOC-21")[0]["evidence"]["from"] == "the daemon"
+    assert "the daemon" in [one["evidence"].get("from") for one in of(found, "DOC-21")]
     assert {one["id"] for one in found["checks"]} <= {"DOC-18", "DOC-21", "DOC-22", "DOC-23", "DOC-24", "DOC-25"}
     after = instance.ps()["web"]
     assert (after["pid"], after["restarts"]) == (before["pid"], before["restarts"])
@@ -90,7 +90,7 @@ def test_a_childs_write_ahead_log_is_its_services(instance: Instance) -> None:
 def test_it_needs_no_daemon_and_starts_none(instance: Instance) -> None:
     """Without a daemon it looks at the machine, and leaves none behind."""
     found = doctor(instance, "--category", "limits")
-    assert of(found, "DOC-21")[0]["evidence"]["from"] == "a fresh look"
+    assert "a fresh look" in [one["evidence"].get("from") for one in of(found, "DOC-21")]
     assert instance.cli("ps").returncode != 0
 
 

@@ -188,4 +188,4 @@ def test_the_finder_is_quick(zoo: Zoo) -> None:
     from midwatch.inspect.ours import Ours
 
     find(sources, sources.table(), Ours(), young=0)
-    assert reads == [f"/proc/{pid}/fd"]
+    assert [folder for folder in reads if folder.startswith("/proc/")] == [f"/proc/{pid}/fd"]

@@ -36,8 +36,7 @@ def _run(ctx: Context) -> Iterable[Checked]:
         "pass", f"{len(works)} of {len(rungs)} guards work here: {', '.join(works)}", evidence=evidence
     )
     for rung, words in lacks.items():
-        status = "warn" if rung in _MATTER else "pass"
-        yield CHECK.say("warn" if status == "warn" else "pass", f"{rung}: {words}", hint=_cure(rung, words))
+        yield CHECK.say("warn" if rung in _MATTER else "pass", f"{rung}: {words}", hint=_cure(rung, words))
 
 
 def _cure(rung: str, words: str) -> str:
