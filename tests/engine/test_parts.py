@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -114,9 +116,16 @@ def test_a_long_home_gets_a_short_runtime_folder_of_its_own() -> None:
     assert len({layout.control for layout in layouts}) == len(layouts)
 
 
-def test_ensure_makes_private_folders_and_mends_open_ones(tmp_path: Path) -> None:
+@pytest.fixture
+def layout(tmp_path: Path) -> Iterator[Layout]:
+    """An instance whose runtime folder, outside of tmp_path, is removed afterwards."""
+    made = Layout.for_home(tmp_path / "h")
+    yield made
+    shutil.rmtree(made.runtime, ignore_errors=True)
+
+
+def test_ensure_makes_private_folders_and_mends_open_ones(layout: Layout) -> None:
     """0700, also where somebody had made them wider."""
-    layout = Layout.for_home(tmp_path / "h")
     layout.ensure()
     layout.logs.chmod(0o755)
     layout.ensure()
@@ -125,18 +134,16 @@ def test_ensure_makes_private_folders_and_mends_open_ones(tmp_path: Path) -> Non
 
 
 @pytest.mark.root("to give a folder to somebody else")
-def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
+def test_a_folder_of_somebody_else_is_refused(layout: Layout) -> None:
     """A prepared /tmp folder of an attacker: not used, named, with the remedy."""
-    layout = Layout.for_home(tmp_path / "h")
     layout.ensure()
     os.chown(layout.runtime, 65534, 65534)
     with pytest.raises(LayoutError, match=r"not a folder of user 0.*MIDWATCH_HOME"):
         layout.ensure()
 
 
-def test_a_symlink_in_place_of_a_folder_is_refused(tmp_path: Path) -> None:
+def test_a_symlink_in_place_of_a_folder_is_refused(layout: Layout, tmp_path: Path) -> None:
     """The link's target may be anybody's."""
-    layout = Layout.for_home(tmp_path / "h")
     layout.ensure()
     layout.notify.rmdir()
     layout.notify.symlink_to(tmp_path)
