@@ -7,34 +7,24 @@ import re
 from pathlib import Path
 
 import pytest
+from tests.figures import cases_below, check, check_whole
 
 from midwatch.policy import defaults_inspect as d
-from midwatch.policy.defaults import Figure
+from midwatch.policy.figure import Figure
 
 FOLDER = Path(__file__).parent
 
 
-def _tests() -> set[str]:
-    return {
-        f"{path.relative_to(FOLDER)}::{node.name}"
-        for path in FOLDER.rglob("test_*.py")
-        for node in ast.parse(path.read_text(encoding="utf-8")).body
-        if isinstance(node, ast.FunctionDef)
-    }
+TESTS_THERE = cases_below(FOLDER, root=FOLDER)
 
 
 @pytest.mark.parametrize("figure", d.FIGURES.values(), ids=d.FIGURES)
 def test_each_figure_is_explained_and_pinned(figure: Figure) -> None:
-    """The cited test exists, unit and reason are said, and the constant of that name is the figure's value."""
-    assert figure.test in _tests(), figure.test
-    assert figure.why
-    assert figure.unit
-    assert getattr(d, figure.name) == figure.value
+    check(figure, d, TESTS_THERE)
 
 
 def test_no_constant_is_left_out_of_the_table() -> None:
-    names = {name for name in vars(d) if name.isupper() and name[0] != "_"} - {"MIB", "GIB", "DAY", "T"}
-    assert names == set(d.FIGURES) | {"FIGURES"}
+    check_whole(d)
 
 
 def test_the_tests_that_a_module_names_exist() -> None:

@@ -8,21 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import pytest
 from tests.inspect.zoo import KEEPER, Zoo, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pipes are looked at through /proc")
-
-
-@pytest.fixture
-def zoo(tmp_path: Path) -> Iterator[Zoo]:
-    made = Zoo(tmp_path)
-    yield made
-    made.close()
 
 
 def test_an_mcp_server_whose_agent_was_killed(zoo: Zoo) -> None:

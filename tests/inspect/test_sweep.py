@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -17,13 +15,6 @@ from midwatch.inspect.sweep.ending import LinuxHands, Sweep
 from midwatch.model.look import Leftover, Proc
 
 real = pytest.mark.skipif(sys.platform != "linux", reason="pidfds")
-
-
-@pytest.fixture
-def zoo(tmp_path: Path) -> Iterator[Zoo]:
-    made = Zoo(tmp_path)
-    yield made
-    made.close()
 
 
 def proc(pid: int, start: int = 5, ppid: int = 1) -> Proc:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,6 @@ from midwatch.inspect.sources import Table
 from midwatch.inspect.sources.recorded import Recorded
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pipes are looked at through /proc")
-
-
-@pytest.fixture
-def zoo(tmp_path: Path) -> Iterator[Zoo]:
-    made = Zoo(tmp_path)
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize("animal", ANIMALS, ids=[animal.__name__ for animal in ANIMALS])

@@ -13,11 +13,13 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from midwatch.inspect.leftovers.find import find, why_not
 from midwatch.inspect.ours import Ours
@@ -244,3 +246,11 @@ def until(met: Any, what: str, seconds: float = 20.0) -> Any:
             pass
         assert time.monotonic() < end, f"waited in vain until {what}"
         time.sleep(0.01)
+
+
+@pytest.fixture
+def zoo(tmp_path: Path) -> Iterator[Zoo]:
+    """A zoo of this test alone. For conftest.py files: `from tests.inspect.zoo import zoo as zoo`."""
+    made = Zoo(tmp_path)
+    yield made
+    made.close()

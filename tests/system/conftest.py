@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.inspect.zoo import zoo as zoo  # noqa: PLC0414 (a fixture is found by its name here)
 
 PATIENCE = 30.0  # seconds for anything to become true on a loaded machine; ends early
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,13 +25,6 @@ from midwatch.model.look import Leftover
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="real leftovers are proven on Linux only")
 SHORT, CALM = Pressure("warn", 1, "short"), Pressure("pass", 0, "calm")
-
-
-@pytest.fixture
-def zoo(tmp_path: Path) -> Iterator[Zoo]:
-    made = Zoo(tmp_path)
-    yield made
-    made.close()
 
 
 def before_and_after(home: Path, zoo: Zoo) -> tuple[object, ...]:

@@ -12,7 +12,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +74,6 @@ STORIES: dict[str, tuple[str, ...]] = {
 
 
 CODEX = "import os, sys; os.execv(sys.argv[1], ['codex', 'app-server', sys.argv[2]])"
-
-
-@pytest.fixture
-def zoo(tmp_path: Path) -> Iterator[Zoo]:
-    made = Zoo(tmp_path)
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize("story", STORIES)

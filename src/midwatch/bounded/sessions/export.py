@@ -6,17 +6,14 @@ choose or cut. Tests: tests/bounded/sessions/test_export.py.
 
 from __future__ import annotations
 
-import base64
 import codecs
 import json
 from collections.abc import Callable, Iterable, Iterator
 
 from midwatch.bounded.sessions.errors import StoreError
-from midwatch.bounded.sessions.showing import Seekable, escape
+from midwatch.bounded.sessions.showing import Seekable, as_base64, as_text
 from midwatch.bounded.sessions.values import Item
 from midwatch.policy import defaults_sessions as d
-
-_PIECE = 48 * 1024  # a multiple of three: base64 of the pieces is base64 of the whole
 
 
 def lines(items: Iterable[Item], opened: Callable[[Item], Seekable]) -> Iterator[bytes]:
@@ -37,7 +34,7 @@ def lines(items: Iterable[Item], opened: Callable[[Item], Seekable]) -> Iterator
             continue
         encoding = "" if text else '"encoding": "base64", '
         yield f'{head[:-1]}, {encoding}"body": "'.encode()
-        yield from (_text(body) if text else _base64(body))
+        yield from (as_text(body) if text else as_base64(body))
         yield b'"}\n'
 
 
@@ -51,20 +48,3 @@ def _is_text(body: Seekable) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _text(body: Seekable) -> Iterator[bytes]:
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    while data := body.read(d.PIECE):
-        yield escape(decoder.decode(data))
-    yield escape(decoder.decode(b"", True))
-
-
-def _base64(body: Seekable) -> Iterator[bytes]:
-    kept = b""
-    while data := body.read(_PIECE):
-        kept += data
-        whole = len(kept) - len(kept) % 3
-        yield base64.b64encode(kept[:whole])
-        kept = kept[whole:]
-    yield base64.b64encode(kept)

@@ -48,31 +48,32 @@ def fragments(shown: Shown, body: Seekable, how: str = HOW) -> Iterator[bytes]:
     if shown.gone:
         yield _bounded(f"[{shown.gone}: {item.mime}, {item.size:,} bytes. See it: {_call(how, item, 0)}]", shown.room)
     elif item.picture:
-        yield from _base64(body)
+        yield from as_base64(body)
     elif not item.textual:
         yield _bounded(f"{texts.dump(body.read(512), item.size)}\n[Read it: {_call(how, item, 0)}]", shown.room)
     elif shown.whole:
-        yield from _whole(body)
+        yield from as_text(body)
     else:
         yield ends(item, body, shown.room, how)
 
 
-def _whole(body: Seekable) -> Iterator[bytes]:
+def as_text(body: Seekable) -> Iterator[bytes]:
+    """All of it as escaped JSON text, a piece at a time; what is no UTF-8 becomes U+FFFD."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     while data := body.read(d.PIECE):
         yield escape(decoder.decode(data))
     yield escape(decoder.decode(b"", True))
 
 
-def _base64(body: Seekable) -> Iterator[bytes]:
+def as_base64(body: Seekable) -> Iterator[bytes]:
+    """All of it in base64, a piece at a time."""
     kept = b""
-    while data := kept + body.read(d.PIECE):
-        if len(data) == len(kept):
-            yield base64.b64encode(data)
-            return
-        whole = len(data) - len(data) % 3
-        yield base64.b64encode(data[:whole])
-        kept = data[whole:]
+    while data := body.read(d.PIECE):
+        kept += data
+        whole = len(kept) - len(kept) % 3
+        yield base64.b64encode(kept[:whole])
+        kept = kept[whole:]
+    yield base64.b64encode(kept)
 
 
 def ends(item: Item, body: Seekable, room: int, how: str) -> bytes:
