@@ -2,42 +2,27 @@
 
 from __future__ import annotations
 
-import ast
-from functools import cache
 from pathlib import Path
 
 import pytest
+from tests.figures import cases_below, check, check_whole
 
 from midwatch.policy import defaults_bounded as d
-from midwatch.policy.defaults import Figure
-from midwatch.policy.defaults_bounded import FIGURES
+from midwatch.policy.figure import Figure
 
 TESTS = Path(__file__).parents[1]
 
 
-@cache
-def _tests() -> set[str]:
-    folders = (TESTS / "bounded", TESTS / "system", TESTS / "front")
-    return {
-        f"{path.name}::{node.name}"
-        for folder in folders
-        for path in folder.rglob("test_*.py")
-        for node in ast.parse(path.read_text(encoding="utf-8")).body
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    }
+TESTS_THERE = cases_below(TESTS / "bounded", TESTS / "system", TESTS / "front")
 
 
-@pytest.mark.parametrize("figure", FIGURES.values(), ids=FIGURES)
+@pytest.mark.parametrize("figure", d.FIGURES.values(), ids=d.FIGURES)
 def test_each_figure_is_explained_and_pinned(figure: Figure) -> None:
-    """The cited test exists, the reason is said, and the constant of that name is the figure's value."""
-    assert figure.test in _tests()
-    assert figure.why
-    assert getattr(d, figure.name) == figure.value
+    check(figure, d, TESTS_THERE)
 
 
 def test_no_constant_is_left_out_of_the_table() -> None:
-    names = {name for name in vars(d) if name.isupper() and name[0] != "_"} - {"KIB", "MIB", "GIB", "T"}
-    assert names == set(FIGURES) | {"FIGURES"}
+    check_whole(d)
 
 
 def test_figures_that_no_decision_depends_on() -> None:
@@ -59,5 +44,5 @@ def test_figures_that_no_decision_depends_on() -> None:
         "READ_BUFFER": 262144,
         "PIPE_BYTES": 1048576,
     }
-    pinned = {figure.name for figure in FIGURES.values() if figure.test == d._PIN}
-    assert {name: FIGURES[name].value for name in pinned} == figures
+    pinned = {figure.name for figure in d.FIGURES.values() if figure.test == d._PIN}
+    assert {name: d.FIGURES[name].value for name in pinned} == figures

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.plain import default_logs
 
 from midwatch.config.command import OPTIONS, for_command
 from midwatch.config.environment import in_place
@@ -29,7 +30,7 @@ def test_no_option_at_all() -> None:
     assert spec.rules.on_clean == "stop"
     assert spec.rules.budgets.crash_hard == defaults.RUN_CRASH_HARD
     assert spec.rules.stop == defaults.default_stop()
-    assert spec.logs == defaults.default_logs()
+    assert spec.logs == default_logs()
     assert (spec.rules.ready, spec.rules.health, spec.launch.stdin) == (None, None, "null")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.plain import default_rules
 
 from midwatch.config import Loaded, difference, explain
 from midwatch.config.digest import spawn_digest
@@ -27,7 +28,7 @@ def test_without_a_word_there_are_no_lines(read: Read) -> None:
     found = rules(read, "")
     assert (found.memory, found.drain, found.fds, found.priority) == (None, None, None, "normal")
     assert (found.budgets.fds, found.budgets.fds_slow) == (Window(1, 900.0), Window(4, 86_400.0))
-    assert found == msgspec.structs.replace(d.default_rules(), ready=None)
+    assert found == msgspec.structs.replace(default_rules(), ready=None)
 
 
 def test_every_key_of_the_guards(read: Read) -> None:
@@ -106,7 +107,7 @@ def test_lines_apply_to_a_run_that_lives(read: Read, before: str, after: str) ->
 def test_old_specs_stay_readable() -> None:
     """What 0.1.0 wrote has none of these fields."""
     launch, logs = {"argv": ["x"], "cwd": "/", "memory_hard": 1 << 29}, {"file_bytes": 1, "files": 1, "compress": True}
-    rules: Any = msgspec.to_builtins(d.default_rules())
+    rules: Any = msgspec.to_builtins(default_rules())
     old: Any = {"project": "p", "name": "w", "launch": launch, "rules": rules, "logs": logs}
     for name in ("fds", "fds_slow"):
         del old["rules"]["budgets"][name]

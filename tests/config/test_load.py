@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.plain import default_logs, default_rules
 
 from midwatch import config
 from midwatch.config.loading import load, load_text, project_of
@@ -31,8 +32,8 @@ def test_a_command_is_enough(read: Read) -> None:
     (spec,) = loaded.specs
     assert (spec.id, spec.source, spec.autostart) == ("shop/web", "/srv/shop/midwatch.toml:1", True)
     assert (spec.launch.argv, spec.launch.cwd) == (("sleep", "60"), "/srv/shop")
-    assert spec.rules == defaults.default_rules()
-    assert spec.logs == defaults.default_logs()
+    assert spec.rules == default_rules()
+    assert spec.logs == default_logs()
     assert loaded.settings.journal_weeks == defaults.JOURNAL_WEEKS
     assert loaded.settings.disk_reserve is None
 
@@ -44,7 +45,7 @@ def test_the_designs_example_is_all_default(read: Read) -> None:
     unhealthy = "3 in 30m", memory = "5 in 60m", killed = "10 in 10m", on_clean = "restart" }
     stop = { signal = "TERM", grace = "10s" }
     """
-    assert one(read, text).rules == defaults.default_rules()
+    assert one(read, text).rules == default_rules()
 
 
 def test_every_default_is_told(read: Read) -> None:

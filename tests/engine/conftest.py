@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.plain import default_logs, default_rules
 
 from midwatch.engine.apply import Applied, Applier
 from midwatch.engine.core import Engine, Service
@@ -23,7 +24,6 @@ from midwatch.engine.restore import restore
 from midwatch.machine.fake import FakeMachine
 from midwatch.model.event import Verb
 from midwatch.model.service import Launch, Rules, ServiceSpec, Stop
-from midwatch.policy import defaults
 
 OPEN, CLOSED, SHUT = "open", "closed", "shut"
 
@@ -299,9 +299,9 @@ class Stagehand:
 
 def a_spec(name: str = "a", *, launch: dict[str, Any] | None = None, **rules: Any) -> ServiceSpec:
     """A service `p/NAME` whose program is called like it."""
-    base: Rules = msgspec.structs.replace(defaults.default_rules(), **rules)
+    base: Rules = msgspec.structs.replace(default_rules(), **rules)
     made = Launch(argv=(f"/bin/{name}",), cwd="/", **(launch or {}))
-    return ServiceSpec("p", name, made, base, defaults.default_logs())
+    return ServiceSpec("p", name, made, base, default_logs())
 
 
 def stop_rules(grace: float) -> Stop:

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.engine.conftest import Stagehand, a_spec
+from tests.plain import default_rules
 
 from midwatch.engine import cron
 from midwatch.engine.cron import newest_slot, next_slot, slots
@@ -105,7 +106,7 @@ class World:
         self.awake, self.wall = 1000.0, start
         self.told: list[Due] = []
         self.notes: list[str] = []
-        rules = msgspec.structs.replace(defaults.default_rules(), schedule=schedule)
+        rules = msgspec.structs.replace(default_rules(), schedule=schedule)
         self.state = ServiceState("p/a", rules, "scheduled", "up", since=1000.0)
         self.engine()
 

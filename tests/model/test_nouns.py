@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from tests.plain import default_rules
 
 from midwatch.model.event import Event, Exited, Tick
 from midwatch.model.exit import ExitFacts
 from midwatch.model.service import Launch, Logs, ServiceSpec
-from midwatch.policy.defaults import default_rules
 
 
 def test_a_service_is_known_by_project_and_name() -> None:

@@ -12,12 +12,12 @@ from typing import Any
 import msgspec
 import pytest
 from msgspec.structs import replace
+from tests.plain import default_rules
 
 from midwatch.model.action import Capture, Note, Settle, Signal, Spawn
 from midwatch.model.event import Ask, Exited, NewRules, Permit, PortBusy, Spawned, SpawnFailed, Tick, TreeGone
 from midwatch.model.exit import ExitFacts
 from midwatch.model.identity import Now
-from midwatch.policy.defaults import default_rules
 from midwatch.policy.events import EVENTS
 from midwatch.policy.state import cells
 from midwatch.policy.step import initial, key_of, step

@@ -7,10 +7,10 @@ from typing import Any, get_args
 
 import pytest
 from msgspec.structs import replace
+from tests.plain import default_rules
 
 from midwatch.model.exit import Cause, ExitFacts
 from midwatch.policy.classify import COSTS, classify, cost, reported_signal, signal_name
-from midwatch.policy.defaults import default_rules
 
 RULES = replace(default_rules(), drain_code=12, permanent_codes=(78, 90))
 KERNEL = "Memory cgroup out of memory: Killed process 77 (python3)"

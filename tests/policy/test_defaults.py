@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import ast
 from pathlib import Path
 
 import pytest
+from tests.figures import cases_below, check, check_whole
+from tests.plain import default_logs, default_rules
 
 from midwatch.policy import defaults as d
-from midwatch.policy.defaults import FIGURES, Figure
+from midwatch.policy.figure import Figure
+
+TESTS_THERE = cases_below(Path(__file__).parent)
 
 
-def _tests() -> set[str]:
-    return {
-        f"{path.name}::{node.name}"
-        for path in Path(__file__).parent.rglob("test_*.py")
-        for node in ast.parse(path.read_text(encoding="utf-8")).body
-        if isinstance(node, ast.FunctionDef)
-    }
-
-
-@pytest.mark.parametrize("figure", FIGURES.values(), ids=FIGURES)
+@pytest.mark.parametrize("figure", d.FIGURES.values(), ids=d.FIGURES)
 def test_each_figure_is_explained_and_pinned(figure: Figure) -> None:
-    """The cited test exists, the reason is said, and the constant of that name is the figure's value."""
-    assert figure.test in _tests()
-    assert figure.why
-    assert getattr(d, figure.name) == figure.value
+    check(figure, d, TESTS_THERE)
 
 
 def test_no_constant_is_left_out_of_the_table() -> None:
-    names = {name for name in vars(d) if name.isupper() and name[0] != "_"} - {"MIB", "GIB", "DAY", "T"}
-    assert names == set(FIGURES) | {"FIGURES"}
+    check_whole(d)
 
 
 def test_figures_used_outside_the_policy() -> None:
@@ -70,19 +60,19 @@ def test_figures_used_outside_the_policy() -> None:
         "WAL_PROBE_EVERY": 300.0, "WAL_PROBE_WITHIN": 30.0, "WAL_HOLDERS": 10,
         "SERVICE_FILES": 4096, "PASSED_SOCKETS": 1024, "LOCK_MISSES": 3,
     }  # fmt: skip
-    pinned = {f.name for f in FIGURES.values() if f.test == d._PIN}
+    pinned = {f.name for f in d.FIGURES.values() if f.test == d._PIN}
     assert set(figures) == pinned
-    assert {name: FIGURES[name].value for name in pinned} == figures
+    assert {name: d.FIGURES[name].value for name in pinned} == figures
 
 
 def test_run_gives_up_and_up_does_not() -> None:
     """`run` ends after ten crashes; a service of `up` never does unless it is told to."""
     assert d.RUN_CRASH_HARD == 10
-    assert d.default_rules().budgets.crash_hard is None
+    assert default_rules().budgets.crash_hard is None
 
 
 def test_the_smaller_reserve_holds() -> None:
     """5 % of a small file system, 512 MiB of a large one."""
     assert d.low_disk_reserve(1 << 30) == int(0.05 * (1 << 30))
     assert d.low_disk_reserve(1 << 40) == 512 << 20
-    assert d.default_logs().files == 5
+    assert default_logs().files == 5

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from tests.plain import default_rules
 
 from midwatch.model.identity import Now
 from midwatch.model.service import Need
 from midwatch.model.state import Phase, ServiceState
-from midwatch.policy.defaults import default_rules
 from midwatch.policy.fleet import Fleet, FleetError, needs_problem
 from midwatch.policy.step import initial
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from tests.plain import default_rules
 
 from midwatch.model.service import Probe
-from midwatch.policy.defaults import default_rules
 from midwatch.policy.ladder import ladder_problems
 
 

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.plain import default_rules
 from tests.replay.record import HISTORIES
 
-from midwatch.policy.defaults import default_rules
 from midwatch.policy.replay import replay
 from midwatch.policy.summary import count
 

@@ -8,16 +8,16 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.plain import default_logs, default_rules
 
 from midwatch.config.problems import Settings
 from midwatch.engine.boot import Boot
 from midwatch.engine.layout import Layout
 from midwatch.engine.specs import load_specs, save_specs
 from midwatch.model.service import Launch, ServiceSpec
-from midwatch.policy import defaults
 from midwatch.record.lock import InstanceLock
 
-SPEC = ServiceSpec("p", "a", Launch(argv=("/bin/a",), cwd="/"), defaults.default_rules(), defaults.default_logs())
+SPEC = ServiceSpec("p", "a", Launch(argv=("/bin/a",), cwd="/"), default_rules(), default_logs())
 
 
 def test_specs(tmp_path: Path) -> None:

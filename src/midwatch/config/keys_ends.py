@@ -116,7 +116,7 @@ ENDS: tuple[Key, ...] = (
         '"5s"',
     ),
     Key("output.file", k.size(4096), d.LOG_FILE_BYTES, "size at which the next output file begins", '"10M"'),
-    Key("output.files", k.whole(1, 200), d.LOG_FILES, "how many output files are kept", "5"),
+    Key("output.files", k.whole(1, d.LOG_MAX_FILES), d.LOG_FILES, "how many output files are kept", "5"),
     Key("output.compress", k.FLAG, d.LOG_COMPRESS, "compress the full ones", "false"),
     Key(
         "output.stderr",

@@ -77,7 +77,7 @@ class FakeReadings(FakePause):
         limit, source = self.memory_basis()
         return HostSample(
             self.awake, memory.total_bytes, memory.total_bytes - anon if available is None else available,
-            memory.swap_total_bytes, memory.swap_free_bytes, anon, memory.some, memory.full, "host", limit, source,
+            memory.swap_total_bytes, memory.swap_free_bytes, memory.some, memory.full, "host", limit, source,
             anon if memory.limit_bytes is not None else None,
         )  # fmt: skip
 

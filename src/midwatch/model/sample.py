@@ -58,7 +58,6 @@ class HostSample(msgspec.Struct, frozen=True, omit_defaults=True):
     available_bytes: int | None
     swap_total_bytes: int | None = None
     swap_free_bytes: int | None = None
-    anon_bytes: int | None = None
     some: float | None = None
     full: float | None = None
     world: Literal["host", "container"] = "host"

@@ -6,35 +6,17 @@ reads these through model values (`Rules`), others take them as parameters. Test
 
 from __future__ import annotations
 
-from typing import TypeVar
-
-import msgspec
-
 from midwatch.model.finding import Tier
-from midwatch.model.service import Backoff, Budgets, Logs, Rules, Stop, Window
+from midwatch.model.service import Backoff, Budgets, Stop, Window
+from midwatch.policy.figure import Figures
 
-T = TypeVar("T")
 MIB = 1 << 20
 GIB = 1 << 30
 DAY = 86_400.0
 
 
-class Figure(msgspec.Struct, frozen=True):
-    name: str
-    value: object
-    unit: str
-    why: str
-    test: str
-
-
-FIGURES: dict[str, Figure] = {}
-
-
-def _figure(name: str, value: T, unit: str, why: str, test: str) -> T:
-    assert name not in FIGURES, f"{name} is defined twice"
-    FIGURES[name] = Figure(name, value, unit, why, test)
-    return value
-
+FIGURES = Figures()
+_figure = FIGURES.add
 
 _BUDGET, _BACKOFF = "test_budgets.py::", "test_backoff.py::"
 _PACE, _LINES, _MEMORY, _HOST = (f"test_guard_{name}.py::" for name in ("pace", "lines", "memory", "host"))
@@ -169,7 +151,7 @@ WATCH_MOST = _figure("WATCH_MOST", 10.0, "s", "changes that never pause are told
 WATCH_ROOTS = _figure("WATCH_ROOTS", 2.0, "s", "a stat a path: folders that appear, go or are replaced where no event tells", _PIN)
 WATCH_POLL = _figure("WATCH_POLL", 1.0, "s", "without inotify every file is looked at: a tree of 10,000 takes 0.1 s", _PIN)
 WATCH_NAMED = _figure("WATCH_NAMED", 10, "paths", "one line of the journal; the rest is counted", _PIN)
-WATCH_NICE = _figure("WATCH_NICE", 10, "", "a build that writes thousands of files goes first", _PIN)
+WATCH_NICE = _figure("WATCH_NICE", 10, "nice", "a build that writes thousands of files goes first", _PIN)
 WATCH_RETRY = _figure("WATCH_RETRY", 1.0, "s", "the watching helper died: first pause, doubles", _PIN)
 WATCH_RETRY_MOST = _figure("WATCH_RETRY_MOST", 60.0, "s", "one that always dies costs a start a minute", _PIN)
 WATCH_LINE_BYTES = _figure("WATCH_LINE_BYTES", 65536, "bytes a line", "ten paths of 4 KiB fit", _PIN)
@@ -209,8 +191,8 @@ FD_SHAPE = _figure("FD_SHAPE", (10.0, 0.1), "descriptors and share", "FDW-6: wha
 LOG_FILE_BYTES = _figure("LOG_FILE_BYTES", 10 * MIB, "bytes a file", "ten seconds of `grep`, five files are an afternoon of a talker", _PIN)
 LOG_FILES = _figure("LOG_FILES", 5, "full-size files", "50 MiB a service before compression", _PIN)
 LOG_TOTAL = _figure("LOG_TOTAL", 2 << 30, "bytes of output of all services", "40 noisy services at their own caps", _PIN)
-LOG_COMPRESS = _figure("LOG_COMPRESS", True, "", "text shrinks to a tenth", _PIN)
-LOG_MAX_FILES = _figure("LOG_MAX_FILES", 200, "files a service", "a crash loop makes one small file a run", _PIN)
+LOG_COMPRESS = _figure("LOG_COMPRESS", True, "yes or no", "text shrinks to a tenth", _PIN)
+LOG_MAX_FILES = _figure("LOG_MAX_FILES", 200, "files a service", "the most that output.files may ask for: a crash loop makes one small file a run", _PIN)
 JOURNAL_WEEKS = _figure("JOURNAL_WEEKS", 8, "ISO weeks", "two months answer 'since when?'", _PIN)
 JOURNAL_BYTES = _figure("JOURNAL_BYTES", 64 * MIB, "bytes in all", "about 250,000 lines", _PIN)
 JOURNAL_FILE_BYTES = _figure("JOURNAL_FILE_BYTES", 8 * MIB, "bytes a file", "each opens with a snapshot, so a reader needs one file", _PIN)
@@ -311,16 +293,6 @@ def default_backoff() -> Backoff:
 def default_stop() -> Stop:
     """TERM, 10 s, KILL, verified for 5 s."""
     return Stop(signal=STOP_SIGNAL, grace=STOP_GRACE, verify=STOP_VERIFY)
-
-
-def default_logs() -> Logs:
-    """The bounds of one service's output."""
-    return Logs(file_bytes=LOG_FILE_BYTES, files=LOG_FILES, compress=LOG_COMPRESS)
-
-
-def default_rules() -> Rules:
-    """The rules of a service whose table holds only a command."""
-    return Rules(default_budgets(), default_backoff(), default_stop(), permanent_codes=PERMANENT_CODES)
 
 
 def low_disk_reserve(total_bytes: int) -> int:

@@ -6,21 +6,13 @@ decide anything. Tests: tests/bounded/test_figures.py.
 
 from __future__ import annotations
 
-from typing import TypeVar
+from midwatch.policy.defaults import GIB, MIB
+from midwatch.policy.figure import Figures
 
-from midwatch.policy.defaults import GIB, MIB, Figure
-
-T = TypeVar("T")
 KIB = 1 << 10
 
-FIGURES: dict[str, Figure] = {}
-
-
-def _figure(name: str, value: T, unit: str, why: str, test: str) -> T:
-    assert name not in FIGURES, f"{name} is defined twice"
-    FIGURES[name] = Figure(name, value, unit, why, test)
-    return value
-
+FIGURES = Figures()
+_figure = FIGURES.add
 
 _TEXT, _LIMITS, _EXEC = (f"test_{name}.py::" for name in ("text", "limits", "bounded_exec"))
 _PIN = "test_figures.py::test_figures_that_no_decision_depends_on"

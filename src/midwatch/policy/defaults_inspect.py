@@ -6,20 +6,10 @@ anything. The cited tests are below tests/inspect. Tests: tests/inspect/test_fig
 
 from __future__ import annotations
 
-from typing import TypeVar
+from midwatch.policy.figure import Figures
 
-from midwatch.policy.defaults import Figure
-
-T = TypeVar("T")
-
-FIGURES: dict[str, Figure] = {}
-
-
-def _figure(name: str, value: T, unit: str, why: str, test: str) -> T:
-    assert name not in FIGURES, f"{name} is defined twice"
-    FIGURES[name] = Figure(name, value, unit, why, test)
-    return value
-
+FIGURES = Figures()
+_figure = FIGURES.add
 
 # -- doctor: how it runs
 DOCTOR_CAP = _figure("DOCTOR_CAP", 8, "checks at once", "GEN-3: most of them wait for a program or a disk", "doctor/test_core.py::test_no_more_than_eight_run_at_once")

@@ -5,21 +5,13 @@ The same form as `defaults`. Must not decide anything. Tests: tests/bounded/sess
 
 from __future__ import annotations
 
-from typing import TypeVar
+from midwatch.policy.defaults import DAY, GIB, MIB
+from midwatch.policy.figure import Figures
 
-from midwatch.policy.defaults import DAY, GIB, MIB, Figure
-
-T = TypeVar("T")
 KIB = 1 << 10
 
-FIGURES: dict[str, Figure] = {}
-
-
-def _figure(name: str, value: T, unit: str, why: str, test: str) -> T:
-    assert name not in FIGURES, f"{name} is defined twice"
-    FIGURES[name] = Figure(name, value, unit, why, test)
-    return value
-
+FIGURES = Figures()
+_figure = FIGURES.add
 
 _CHOICE, _STORE, _UPKEEP, _PAYLOAD, _LIVE = (f"test_{name}.py::" for name in ("choose", "store", "upkeep", "payload", "live"))
 _PIN = "test_figures.py::test_figures_that_no_decision_depends_on"
@@ -70,7 +62,6 @@ IMAGE_SHARE = _figure("IMAGE_SHARE", 0.5, "of ctx_bytes", "one picture must leav
 IMAGE_AREA = _figure("IMAGE_AREA", 750, "pixels a token", "a provider's published rule; another can be given", _CHOICE + "test_b8_old_pictures_become_references")
 NOTICE_BYTES = _figure("NOTICE_BYTES", 256, "bytes", "the sentence that says what is not shown and how to read it; ids are short", _CHOICE + "test_the_notice_is_counted")
 PIECE = _figure("PIECE", 64 * KIB, "bytes", "one step of reading, escaping, sending", _PIN)
-FRAME_BYTES = _figure("FRAME_BYTES", 2 * KIB, "bytes", "names and ids around a body; counted exactly, bounded by FIELD_BYTES", _PIN)
 
 # -- live view
 RING = _figure("RING", 50, "items", "what a screen shows", _LIVE + "test_the_ring_is_bounded")

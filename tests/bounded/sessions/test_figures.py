@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
+import pytest
+from tests.figures import cases_below, check, check_whole
+
 from midwatch.policy import defaults_sessions as d
+from midwatch.policy.figure import Figure
 
 HERE = Path(__file__).parent
 
 
-def test_each_figure_names_a_test_that_exists() -> None:
-    for figure in d.FIGURES.values():
-        file, _, name = figure.test.partition("::")
-        assert figure.unit
-        assert figure.why
-        assert re.search(rf"def {name}\(", (HERE / file).read_text()), f"{figure.name}: {figure.test}"
+TESTS_THERE = cases_below(HERE)
+
+
+@pytest.mark.parametrize("figure", d.FIGURES.values(), ids=d.FIGURES)
+def test_each_figure_is_explained_and_pinned(figure: Figure) -> None:
+    check(figure, d, TESTS_THERE)
+
+
+def test_no_constant_is_left_out_of_the_table() -> None:
+    check_whole(d)
 
 
 def test_figures_that_no_decision_depends_on() -> None:
@@ -32,4 +39,3 @@ def test_figures_that_no_decision_depends_on() -> None:
     assert d.BACKUP_PAGES == 256
     assert d.KEEP_AGE == 90 * 86_400
     assert d.PIECE < d.FOREIGN_WINDOW <= 2**21
-    assert d.FRAME_BYTES >= 4 * d.FIELD_BYTES

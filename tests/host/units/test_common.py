@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import msgspec
 from tests.host.units.conftest import web
+from tests.plain import default_logs, default_rules
 
 from midwatch.host.units import common, systemd
 from midwatch.model.service import Launch as LaunchFacts
 from midwatch.model.service import Probe, Rules, ServiceSpec
-from midwatch.policy import defaults
 
 
 def spec(name: str, needs: tuple[str, ...] = (), grace: float = 10.0, **rules: object) -> ServiceSpec:
-    plain = defaults.default_rules()
+    plain = default_rules()
     stop = msgspec.structs.replace(plain.stop, grace=grace)
     mine: Rules = msgspec.structs.replace(plain, stop=stop, needs={f"p/{one}": "started" for one in needs}, **rules)
-    return ServiceSpec("p", name, LaunchFacts(("x",), "/"), mine, defaults.default_logs())
+    return ServiceSpec("p", name, LaunchFacts(("x",), "/"), mine, default_logs())
 
 
 def test_the_stop_of_all_is_the_sum_of_the_groups() -> None:

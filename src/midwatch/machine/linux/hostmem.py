@@ -42,7 +42,7 @@ class HostMemory:
         used = self._limiting.read(now)[0] if self._limiting else None
         return HostSample(
             now, procfs.kib(data, b"MemTotal:"), procfs.kib(data, b"\nMemAvailable:"),
-            procfs.kib(data, b"\nSwapTotal:"), procfs.kib(data, b"\nSwapFree:"), procfs.kib(data, b"\nAnonPages:"),
+            procfs.kib(data, b"\nSwapTotal:"), procfs.kib(data, b"\nSwapFree:"),
             some, full, "container" if self._container else "host", limit or None, source, used,
         )  # fmt: skip
 
